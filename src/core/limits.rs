@@ -1,0 +1,134 @@
+//! Every bound in one place.
+
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+// What a request may say.
+
+/// Longest title, in characters.
+pub const TITLE_CHARS: usize = 500;
+/// Longest participant id and organizer, in characters.
+pub const ID_CHARS: usize = 128;
+/// Longest display name, in characters.
+pub const DISPLAY_NAME_CHARS: usize = 200;
+/// Longest reason that an agent gives, in characters; longer ones are cut.
+pub const REASON_CHARS: usize = 500;
+/// Most attendees of one meeting.
+pub const ATTENDEES: usize = 5_000;
+/// Shortest meeting.
+pub const DURATION_MIN: Duration = Duration::from_secs(60);
+/// Longest meeting.
+pub const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Longest buffer on either side.
+pub const BUFFER_MAX: Duration = DAY;
+/// Smallest distance of candidate starts.
+pub const STEP_MIN: Duration = Duration::from_secs(60);
+/// Greatest distance of candidate starts.
+pub const STEP_MAX: Duration = DAY;
+/// Distance of candidate starts, unless the request says.
+pub const STEP_DEFAULT: Duration = Duration::from_secs(15 * 60);
+/// Longest window.
+pub const WINDOW_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// Length of the window, unless the request says.
+pub const WINDOW_DEFAULT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// Most excluded ranges.
+pub const EXCLUDES: usize = 1_000;
+/// Most candidate slots of one window; a request for more must narrow the window or widen the step.
+pub const CANDIDATES: usize = 50_000;
+/// Highest priority.
+pub const PRIORITY_MAX: i32 = 100;
+/// Most requests of one batch.
+pub const BATCH: usize = 1_000;
+/// Most meetings or participants on one page.
+pub const PAGE_MAX: usize = 1_000;
+/// Entries of a page, unless the request says.
+pub const PAGE_DEFAULT: usize = 50;
+/// Most candidates in one answer.
+pub const CANDIDATES_RETURNED_MAX: usize = 1_000;
+/// Candidates in one answer, unless the request says.
+pub const CANDIDATES_RETURNED_DEFAULT: usize = 10;
+/// Most entries of an attempt log that are kept; `attempts` still counts them all.
+pub const ATTEMPT_LOG: usize = 100;
+
+// How long things may take.
+
+/// How long a round waits for answers, unless the request says.
+pub const RESPONSE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
+/// Longest wait for answers.
+pub const RESPONSE_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Longest wait for named attendees to connect.
+pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(300);
+/// How long a request may take, unless the call has a deadline.
+pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(60);
+/// Longest deadline that is honoured.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(600);
+/// Slots tried, unless the request says.
+pub const ATTEMPTS_DEFAULT: u32 = 10;
+/// Most slots tried.
+pub const ATTEMPTS_MAX: u32 = 1_000;
+/// How long an agent holds before it asks with `Resolve`.
+pub const LEASE: Duration = Duration::from_secs(10);
+/// How long an attempt waits for votes. Shorter than the lease, so that agents need not ask.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a decided quorum waits for the remaining votes.
+pub const VOTE_GRACE: Duration = Duration::from_millis(300);
+/// Shortest wait before a slot lost to a live hold is tried again.
+pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// Longest such wait.
+pub const BACKOFF_MAX: Duration = Duration::from_millis(500);
+/// First pause before an unacknowledged message is sent again.
+pub const REDELIVER_MIN: Duration = Duration::from_secs(2);
+/// Longest such pause.
+pub const REDELIVER_MAX: Duration = Duration::from_secs(30);
+/// How long meetings that a restart found undecided wait for their attendees to come back.
+pub const RECOVERY_CONNECT: Duration = Duration::from_secs(10);
+/// How long the first frame of a stream may take.
+pub const FIRST_FRAME: Duration = Duration::from_secs(10);
+/// How long shutdown may take.
+pub const DRAIN: Duration = Duration::from_secs(8);
+
+// What a stream may carry.
+
+/// Largest frame, in bytes.
+pub const FRAME_BYTES: usize = 1 << 20;
+/// Largest message of an organizer, in bytes.
+pub const REQUEST_BYTES: usize = 4 << 20;
+/// Messages waiting for one stream; a stream that lets more gather is closed.
+pub const SESSION_QUEUE: usize = 65_536;
+/// Most participants on one stream.
+pub const PARTICIPANTS_PER_SESSION: usize = 100_000;
+/// Most free ranges in one answer.
+pub const FREE_RANGES: usize = 10_000;
+/// Highest cost that an agent may quote.
+pub const COST_MAX: i32 = 1_000_000;
+/// Most holds that a registration may report.
+pub const REGISTER_HELD: usize = 10_000;
+/// Most bookings that a registration may report.
+pub const REGISTER_BOOKED: usize = 100_000;
+/// Most withdrawals that a registration may report.
+pub const REGISTER_WITHDRAWN: usize = 10_000;
+
+// What the engine keeps.
+
+/// Inputs waiting for the core; callers wait, then are refused.
+pub const ENGINE_QUEUE: usize = 16_384;
+/// Requests alive at once; more are refused with RESOURCE_EXHAUSTED.
+pub const LIVE_MEETINGS: usize = 20_000;
+/// Most transactions in one commit group.
+pub const COMMIT_GROUP: usize = 512;
+/// Events kept for replay.
+pub const EVENTS_KEPT: u64 = 100_000;
+
+const _: () = {
+    assert!(ATTEMPT_TIMEOUT.as_millis() < LEASE.as_millis());
+    assert!(VOTE_GRACE.as_millis() < ATTEMPT_TIMEOUT.as_millis());
+    assert!(BACKOFF_MIN.as_millis() < BACKOFF_MAX.as_millis());
+    assert!(REDELIVER_MIN.as_millis() < REDELIVER_MAX.as_millis());
+    assert!(SECOND.as_millis() < RESPONSE_TIMEOUT_DEFAULT.as_millis());
+    assert!(RESPONSE_TIMEOUT_DEFAULT.as_millis() < RESPONSE_TIMEOUT_MAX.as_millis());
+    assert!(DEADLINE_DEFAULT.as_millis() < DEADLINE_MAX.as_millis());
+    assert!(DURATION_MIN.as_millis() < DURATION_MAX.as_millis());
+    assert!(WINDOW_DEFAULT.as_millis() < WINDOW_MAX.as_millis());
+};
