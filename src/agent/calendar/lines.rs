@@ -1,0 +1,179 @@
+//! Content lines: unfolding and splitting (RFC 5545, section 3.1), with line numbers.
+//!
+//! A tokenizer of our own because an error must name the physical line, which a parser that
+//! unfolds first no longer knows.
+
+use std::borrow::Cow;
+use std::iter::{Enumerate, Peekable};
+use std::str::Split;
+
+/// One unfolded content line.
+#[derive(Debug, Clone)]
+pub(super) struct Line<'a> {
+    /// 1-based number of the physical line on which it starts.
+    pub number: usize,
+    text: Cow<'a, str>,
+    name_len: usize,
+}
+
+/// The parameters of a property, names in upper case, values without their quotes.
+pub(super) type Params = Vec<(String, String)>;
+
+impl Line<'_> {
+    /// The property name, as written.
+    pub fn name(&self) -> &str {
+        &self.text[..self.name_len]
+    }
+
+    /// Whether this is the property `name` (names are case-insensitive).
+    pub fn is(&self, name: &str) -> bool {
+        self.name().eq_ignore_ascii_case(name)
+    }
+
+    /// Parameters and value. Split only on demand, so that nonsense in a property that nobody
+    /// reads costs nobody their calendar.
+    pub fn split(&self) -> Result<(Params, &str), String> {
+        let mut params = Params::new();
+        let mut rest = &self.text[self.name_len..];
+        while let Some(after) = rest.strip_prefix(';') {
+            let (param, tail) = parameter(after).ok_or("unreadable property parameters")?;
+            params.extend(param);
+            rest = tail;
+        }
+        let value = rest.strip_prefix(':').ok_or("property without a value")?;
+        Ok((params, value.trim()))
+    }
+}
+
+/// One `NAME=value[,value]`; several values are joined as they stand. `None` if a quote never ends.
+fn parameter(text: &str) -> Option<(Option<(String, String)>, &str)> {
+    let mut quoted = false;
+    let end = text.find(|c| {
+        quoted ^= c == '"';
+        !quoted && (c == ';' || c == ':')
+    })?;
+    let (param, rest) = text.split_at(end);
+    let pair = param
+        .split_once('=')
+        .map(|(name, value)| (name.trim().to_ascii_uppercase(), value.replace('"', "").trim().to_owned()));
+    Some((pair, rest))
+}
+
+/// The length of the property name, if `text` has the shape of a content line.
+fn name_len(text: &str) -> Option<usize> {
+    let end = text.find([';', ':'])?;
+    let name = &text.as_bytes()[..end];
+    let fits = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (!name.is_empty() && name.iter().all(fits)).then_some(end)
+}
+
+/// Iterates over the unfolded content lines of a calendar.
+pub(super) struct Lines<'a> {
+    physical: Peekable<Enumerate<Split<'a, char>>>,
+    held: Option<Line<'a>>,
+}
+
+/// What stands on a line that is no content line: its number.
+pub(super) struct NotContent(pub usize);
+
+impl<'a> Lines<'a> {
+    /// Reads `text`; a byte order mark, bare LF and blank lines are tolerated.
+    pub fn new(text: &'a str) -> Self {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        Self { physical: text.split('\n').enumerate().peekable(), held: None }
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Result<Line<'a>, NotContent>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some((index, raw)) = self.physical.next() {
+            let raw = raw.trim_end_matches(['\r', '\u{1a}']);
+            if raw.trim().is_empty() {
+                continue;
+            }
+            if let (Some(held), Some(more)) = (&mut self.held, raw.strip_prefix([' ', '\t'])) {
+                held.text.to_mut().push_str(more);
+                if held.name_len == 0 {
+                    held.name_len = name_len(&held.text).unwrap_or(0);
+                }
+                continue;
+            }
+            let len = name_len(raw);
+            // A name may stand alone if its `:` or `;` comes on the folded line that follows.
+            let name_is_folded_off = self.physical.peek().is_some_and(|(_, next)| {
+                next.strip_prefix([' ', '\t']).is_some_and(|next| next.starts_with([':', ';']))
+            });
+            if let (Some(held), None) = (&mut self.held, len)
+                && held.name_len > 0
+                && !held.is("BEGIN")
+                && !held.is("END")
+                && !name_is_folded_off
+            {
+                // Some producers break long lines without the leading blank.
+                held.text.to_mut().push_str(raw);
+                continue;
+            }
+            let line = Line { number: index + 1, text: Cow::Borrowed(raw), name_len: len.unwrap_or(0) };
+            if let Some(done) = self.held.replace(line) {
+                return Some(finish(done));
+            }
+        }
+        self.held.take().map(finish)
+    }
+}
+
+fn finish(line: Line<'_>) -> Result<Line<'_>, NotContent> {
+    if line.name_len == 0 { Err(NotContent(line.number)) } else { Ok(line) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<(usize, String, String)> {
+        Lines::new(text)
+            .map(|line| {
+                let line = line.unwrap_or_else(|bad| panic!("line {}", bad.0));
+                let value = line.split().map_or_else(|e| e, |(_, value)| value.to_owned());
+                (line.number, line.name().to_owned(), value)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn unfolds_and_keeps_the_number_of_the_first_line() {
+        let got = read("\u{feff}SUMMARY:a\r\n b\r\n\tc\r\n\r\nUID:x\n");
+        assert_eq!(got, [(1, "SUMMARY".into(), "abc".into()), (5, "UID".into(), "x".into())]);
+    }
+
+    #[test]
+    fn a_name_may_be_folded_away_from_its_value() {
+        assert_eq!(read("UID:1\r\nDTSTART\r\n :20000101")[1], (2, "DTSTART".into(), "20000101".into()));
+    }
+
+    #[test]
+    fn text_broken_without_a_blank_belongs_to_the_line_before() {
+        assert_eq!(read("DESCRIPTION:one\ntwo\nUID:x")[0].2, "onetwo");
+        let mut lines = Lines::new("END:VEVENT\nX\n");
+        assert!(lines.next().is_some_and(|line| line.is_ok()));
+        assert!(matches!(lines.next(), Some(Err(NotContent(2)))));
+    }
+
+    #[test]
+    fn quoted_parameters_may_hold_separators() {
+        let mut lines = Lines::new("DTSTART;TZID=\"a:b;c\";value=DATE-TIME:20240101T000000");
+        let line = lines.next().and_then(Result::ok).unwrap();
+        let (params, value) = line.split().unwrap();
+        assert_eq!(params[0], ("TZID".into(), "a:b;c".into()));
+        assert_eq!(params[1], ("VALUE".into(), "DATE-TIME".into()));
+        assert_eq!(value, "20240101T000000");
+    }
+
+    #[test]
+    fn an_open_quote_fails_only_when_asked_for() {
+        let mut lines = Lines::new("X;P=\"never:ends");
+        assert!(lines.next().and_then(Result::ok).unwrap().split().is_err());
+    }
+}

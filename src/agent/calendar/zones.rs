@@ -1,0 +1,243 @@
+//! Time zones of a calendar: IANA names, Windows names, and the rules of a VTIMEZONE.
+//!
+//! Rules come from the time zone database that is compiled in, never from the system's, which
+//! may be years old. A VTIMEZONE is consulted only if its TZID says nothing to us.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeDelta, Timelike, Utc};
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+use super::rule::{Rule, Steps};
+use super::tree::{Component, Property};
+use super::value::{excerpt, local_time, utc_offset};
+use super::windows;
+
+/// Changes of offset that one VTIMEZONE may bring; a real one has a few per year.
+pub(super) const MAX_TRANSITIONS: usize = 4_000;
+/// The rules of a VTIMEZONE are followed up to this year; later times keep the last offset.
+pub(super) const HORIZON_YEAR: i32 = 2100;
+
+/// Where a local time is to be read.
+#[derive(Debug, Clone)]
+pub(super) enum Zone {
+    /// Wherever the participant is.
+    Floating,
+    Utc,
+    Named(TimeZone),
+    Custom(Arc<CustomZone>),
+}
+
+impl Zone {
+    /// Local time to instant. A time in a gap moves forward by the gap, a time that exists twice
+    /// is the first (RFC 5545, section 3.3.5).
+    pub fn instant(&self, local: NaiveDateTime, home: &TimeZone) -> DateTime<Utc> {
+        match self {
+            Self::Utc => local.and_utc(),
+            Self::Floating => instant_in(home, local),
+            Self::Named(zone) => instant_in(zone, local),
+            Self::Custom(zone) => zone.instant(local),
+        }
+    }
+
+    /// Instant to local time.
+    pub fn local(&self, instant: DateTime<Utc>, home: &TimeZone) -> NaiveDateTime {
+        let offset = match self {
+            Self::Utc => TimeDelta::zero(),
+            Self::Floating => offset_in(home, instant),
+            Self::Named(zone) => offset_in(zone, instant),
+            Self::Custom(zone) => zone.offset_at(instant.naive_utc()),
+        };
+        instant.naive_utc().checked_add_signed(offset).unwrap_or(instant.naive_utc())
+    }
+}
+
+/// Outside the years that jiff knows (the last days of 9999), local time counts as UTC.
+fn instant_in(zone: &TimeZone, local: NaiveDateTime) -> DateTime<Utc> {
+    let resolve = || {
+        let civil = jiff::civil::DateTime::new(
+            i16::try_from(local.year()).ok()?,
+            i8::try_from(local.month()).ok()?,
+            i8::try_from(local.day()).ok()?,
+            i8::try_from(local.hour()).ok()?,
+            i8::try_from(local.minute()).ok()?,
+            i8::try_from(local.second()).ok()?,
+            0,
+        );
+        let stamp = zone.to_ambiguous_timestamp(civil.ok()?).compatible().ok()?;
+        DateTime::from_timestamp(stamp.as_second(), 0)
+    };
+    resolve().unwrap_or_else(|| local.and_utc())
+}
+
+fn offset_in(zone: &TimeZone, instant: DateTime<Utc>) -> TimeDelta {
+    match jiff::Timestamp::from_second(instant.timestamp()) {
+        Ok(stamp) => TimeDelta::seconds(zone.to_offset(stamp).seconds().into()),
+        Err(_) => TimeDelta::zero(),
+    }
+}
+
+/// The zone of a name that people and programs use: IANA, Windows, or an IANA name behind a
+/// prefix (`/freeassociation.sourceforge.net/Europe/Berlin`). `None` if it is none of these.
+pub fn known_zone(name: &str) -> Option<TimeZone> {
+    static BUNDLED: OnceLock<TimeZoneDatabase> = OnceLock::new();
+    let database = BUNDLED.get_or_init(TimeZoneDatabase::bundled);
+    let name = name.trim();
+    // jiff's own name for "nobody knows where" is no place to book a meeting.
+    let iana = |name: &str| {
+        if name.eq_ignore_ascii_case("Etc/Unknown") { None } else { database.get(name).ok() }
+    };
+    if let Some(zone) = iana(name).or_else(|| windows::iana_name(name).and_then(iana)) {
+        return Some(zone);
+    }
+    let path = name.strip_prefix('/')?;
+    let suffixes = path.match_indices('/').map(|(at, _)| &path[at + 1..]);
+    std::iter::once(path).chain(suffixes).find_map(iana)
+}
+
+/// The zones that a file names, resolved on first use.
+pub(super) struct ZoneBook<'t> {
+    definitions: HashMap<String, &'t Component>,
+    resolved: HashMap<String, Result<Zone, String>>,
+}
+
+impl<'t> ZoneBook<'t> {
+    /// Collects the VTIMEZONEs of a file; of two with the same TZID, the first counts.
+    pub fn new(timezones: impl Iterator<Item = &'t Component>) -> Self {
+        let mut definitions = HashMap::new();
+        for component in timezones {
+            if let Some(id) = component.first("TZID") {
+                definitions.entry(id.value.clone()).or_insert(component);
+            }
+        }
+        Self { definitions, resolved: HashMap::new() }
+    }
+
+    /// The TZID of the file's VTIMEZONE, if it has exactly one.
+    pub fn only_id(&self) -> Option<&str> {
+        let mut ids = self.definitions.keys();
+        ids.next().filter(|_| ids.next().is_none()).map(String::as_str)
+    }
+
+    /// The zone of a TZID parameter.
+    pub fn resolve(&mut self, id: &str) -> Result<Zone, String> {
+        if let Some(known) = self.resolved.get(id) {
+            return known.clone();
+        }
+        let zone = match (known_zone(id), self.definitions.get(id)) {
+            (Some(zone), _) => Ok(Zone::Named(zone)),
+            (None, Some(component)) => defined_zone(component),
+            (None, None) => Err(format!("unknown time zone '{}'", excerpt(id))),
+        };
+        self.resolved.insert(id.to_owned(), zone.clone());
+        zone
+    }
+}
+
+fn defined_zone(component: &Component) -> Result<Zone, String> {
+    let location = component.first("X-LIC-LOCATION").and_then(|name| known_zone(&name.value));
+    if let Some(zone) = location {
+        return Ok(Zone::Named(zone));
+    }
+    CustomZone::read(component).map(|zone| Zone::Custom(Arc::new(zone)))
+}
+
+/// The changes of offset that a VTIMEZONE describes (RFC 5545, section 3.6.5).
+#[derive(Debug)]
+pub(super) struct CustomZone {
+    /// The offset before the first change.
+    before: TimeDelta,
+    /// Ascending: the UTC time of a change and the offset from then on.
+    changes: Vec<(NaiveDateTime, TimeDelta)>,
+}
+
+impl CustomZone {
+    fn read(component: &Component) -> Result<Self, String> {
+        let mut onsets: Vec<(NaiveDateTime, TimeDelta, TimeDelta)> = Vec::new();
+        for observance in &component.children {
+            if observance.is("STANDARD") || observance.is("DAYLIGHT") {
+                read_observance(observance, &mut onsets)
+                    .map_err(|(line, e)| format!("its VTIMEZONE, line {line}: {e}"))?;
+            }
+        }
+        onsets.sort_unstable();
+        onsets.dedup_by_key(|onset| onset.0);
+        let before = onsets.first().ok_or("its VTIMEZONE has no rules")?.1;
+        Ok(Self { before, changes: onsets.into_iter().map(|(at, _, to)| (at, to)).collect() })
+    }
+
+    fn offset_at(&self, utc: NaiveDateTime) -> TimeDelta {
+        self.offset_after(self.changes.partition_point(|(at, _)| *at <= utc))
+    }
+
+    /// The offset in force after the first `changes` changes.
+    fn offset_after(&self, changes: usize) -> TimeDelta {
+        changes.checked_sub(1).map_or(self.before, |last| self.changes[last].1)
+    }
+
+    fn instant(&self, local: NaiveDateTime) -> DateTime<Utc> {
+        // A day's slack brackets the change that matters, whatever the offsets are.
+        let early = local.checked_sub_signed(TimeDelta::days(2)).unwrap_or(local);
+        let mut passed = self.changes.partition_point(|(at, _)| *at <= early);
+        while let Some((at, _)) = self.changes.get(passed) {
+            // Read by the clock that is about to change: neither a gap nor a second hour yet.
+            if local - self.offset_after(passed) < *at {
+                break;
+            }
+            passed += 1;
+        }
+        let mut offset = self.offset_after(passed);
+        if let Some(last) = passed.checked_sub(1)
+            && local - offset < self.changes[last].0
+        {
+            // In the gap: the offset before it.
+            offset = self.offset_after(last);
+        }
+        (local - offset).and_utc()
+    }
+}
+
+type Onsets = Vec<(NaiveDateTime, TimeDelta, TimeDelta)>;
+
+/// Adds (UTC onset, offset before, offset after) of each time this observance takes effect.
+fn read_observance(observance: &Component, onsets: &mut Onsets) -> Result<(), (usize, String)> {
+    let need = |name: &str| -> Result<&Property, (usize, String)> {
+        observance.first(name).ok_or_else(|| (observance.line, format!("missing {name}")))
+    };
+    let read = |name| {
+        let property = need(name)?;
+        utc_offset(&property.value).map_err(|e| (property.line, e))
+    };
+    let (from, to) = (read("TZOFFSETFROM")?, read("TZOFFSETTO")?);
+    let at = |property: &Property, text: &str| {
+        let (local, utc, _) = local_time(text).map_err(|e| (property.line, e))?;
+        Ok(if utc { local + from } else { local })
+    };
+    let property = need("DTSTART")?;
+    let start = at(property, &property.value)?;
+    let mut locals = vec![start];
+    for property in observance.all("RDATE") {
+        for text in property.values() {
+            locals.push(at(property, text)?);
+        }
+    }
+    let horizon = NaiveDate::from_ymd_opt(HORIZON_YEAR, 1, 1).map_or(start, NaiveDateTime::from);
+    for property in observance.all("RRULE") {
+        let rule = Rule::read(&property.value, start, false).map_err(|e| (property.line, e))?;
+        if rule.is_dead() {
+            return Err((property.line, "a rule that never matches".to_owned()));
+        }
+        let until = rule.until_in(|utc| utc + from);
+        let mut steps = Steps::new(MAX_TRANSITIONS);
+        let complete = rule.expand(start, until, start..horizon, &mut steps, |at| locals.push(at));
+        if complete.is_err() {
+            return Err((property.line, "too many changes of offset".to_owned()));
+        }
+    }
+    onsets.extend(locals.into_iter().map(|local| (local - from, from, to)));
+    if onsets.len() > MAX_TRANSITIONS {
+        return Err((observance.line, "too many changes of offset".to_owned()));
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! Confirms and releases: durable until acknowledged (D5), and what became of an attempt for an agent that asks.
+
+use super::*;
+use crate::core::message::{AckKind, ReleaseCause};
+use crate::core::model::{AttendeeStatus, EventKind};
+use crate::core::record::{AttemptState, DeliveryBody};
+
+impl Coordinator {
+    /// Takes over a delivery that is on disk, and sends it if its participant is there.
+    pub(super) fn queue_delivery(&mut self, now: Now, delivery: Delivery) {
+        self.note_delivery(now, delivery.clone(), true);
+        self.send_delivery(now, &delivery.participant, &delivery.attempt);
+    }
+
+    pub(super) fn note_delivery(&mut self, now: Now, delivery: Delivery, durable: bool) {
+        let pause = limits::REDELIVER_MIN;
+        let entry = Undelivered { delivery: delivery.clone(), next: now.mono + pause, pause, durable };
+        self.undelivered
+            .entry(delivery.participant.clone())
+            .or_default()
+            .insert(delivery.attempt.clone(), entry);
+    }
+
+    /// These deliveries are on disk now.
+    pub(super) fn now_durable(&mut self, now: Now, keys: &[(ParticipantId, Attempt)]) {
+        for (participant, attempt) in keys {
+            let of = self.undelivered.get_mut(participant);
+            if let Some(entry) = of.and_then(|all| all.get_mut(attempt)) {
+                entry.durable = true;
+                self.send_delivery(now, participant, attempt);
+            }
+        }
+    }
+
+    pub(super) fn forget_deliveries(&mut self, attempt: &Attempt, of: &[ParticipantId]) {
+        for participant in of {
+            self.forget_delivery(participant, attempt);
+        }
+    }
+
+    pub(super) fn forget_delivery(&mut self, participant: &ParticipantId, attempt: &Attempt) {
+        if let Some(all) = self.undelivered.get_mut(participant) {
+            all.remove(attempt);
+            if all.is_empty() {
+                self.undelivered.remove(participant);
+            }
+        }
+    }
+
+    /// Sends one delivery, if it is on disk and the participant is there.
+    pub(super) fn send_delivery(&mut self, now: Now, participant: &ParticipantId, attempt: &Attempt) {
+        let session = self.ready(participant);
+        let of = self.undelivered.get_mut(participant);
+        let (Some(session), Some(entry)) = (session, of.and_then(|all| all.get_mut(attempt))) else { return };
+        if !entry.durable {
+            return;
+        }
+        entry.next = now.mono + entry.pause;
+        let at = entry.next;
+        let message = match &entry.delivery.body {
+            DeliveryBody::Confirm { booking, displaces } => {
+                SchedulerMessage::Confirm { booking: booking.clone(), displaces: displaces.clone() }
+            }
+            DeliveryBody::Release(cause) => {
+                SchedulerMessage::Release { attempt: attempt.clone(), cause: *cause }
+            }
+        };
+        self.out.push(Effect::Send(session, vec![participant.clone()], message));
+        if self.timer_keys.participants.get(participant).and_then(|(_, at)| *at).is_none_or(|t| t > at) {
+            self.set_delivery_timer(participant, Some(at));
+        }
+    }
+
+    /// Sends again what was not acknowledged in time.
+    pub(super) fn redeliver(&mut self, now: Now, participant: &ParticipantId) {
+        if self.ready(participant).is_none() {
+            return;
+        }
+        let Some(all) = self.undelivered.get_mut(participant) else { return };
+        let mut due = Vec::new();
+        for (attempt, entry) in all.iter_mut() {
+            if entry.next <= now.mono {
+                entry.pause = (entry.pause * 2).min(limits::REDELIVER_MAX);
+                due.push(attempt.clone());
+            }
+        }
+        let next = all.values().filter(|e| e.next > now.mono).map(|e| e.next).min();
+        self.set_delivery_timer(participant, next);
+        for attempt in due {
+            self.send_delivery(now, participant, &attempt);
+        }
+    }
+
+    /// Everything that waits for a participant who just came back, but for what its registration carried.
+    pub(super) fn deliver_all(&mut self, now: Now, participant: &ParticipantId, carried: &[Attempt]) {
+        let all = self.undelivered.get(participant).into_iter().flat_map(|all| all.keys());
+        let attempts: Vec<Attempt> = all.filter(|a| !carried.contains(a)).cloned().collect();
+        for attempt in attempts {
+            self.send_delivery(now, participant, &attempt);
+        }
+        let next = self.undelivered.get(participant).and_then(|all| all.values().map(|e| e.next).min());
+        self.set_delivery_timer(participant, next);
+    }
+
+    /// An acknowledgement: the delivery is done (D5).
+    pub(super) fn acked(&mut self, now: Now, participant: ParticipantId, attempt: Attempt, kind: AckKind) {
+        let entry = self.undelivered.get(&participant).and_then(|all| all.get(&attempt));
+        if entry.is_none_or(|e| !e.durable || e.delivery.body.kind() != kind) {
+            self.counters.stale += 1;
+            return;
+        }
+        self.forget_delivery(&participant, &attempt);
+        let mut writes = vec![Write::RemoveDelivery(participant.clone(), attempt.clone(), kind)];
+        if kind == AckKind::Confirm {
+            writes.push(Write::BookingDelivered(participant.clone(), attempt.clone()));
+        }
+        if let Some(row) = self.participants.get(&participant).map(|known| &known.row) {
+            writes.push(Write::JournalSeen(participant, row.lineage, row.journal_sequence));
+        }
+        let conditions = vec![self.fence()];
+        self.apply(Transaction { conditions, writes }, Pending::Nothing);
+        if kind == AckKind::Confirm {
+            self.confirm_acked(now, &attempt);
+        }
+    }
+
+    fn confirm_acked(&mut self, now: Now, attempt: &Attempt) {
+        let Some((left, _)) = self.confirms.get_mut(attempt) else { return };
+        *left = left.saturating_sub(1);
+        if *left > 0 {
+            return;
+        }
+        match self.confirms.remove(attempt) {
+            Some((_, Some(meeting))) => self.all_delivered(now, attempt, Meeting::clone(&meeting)),
+            _ => self.read(Read::Meeting(attempt.meeting.clone()), Pending::ReadDelivered(attempt.clone())),
+        }
+    }
+
+    /// All agents acknowledged the booking: an event says so.
+    pub(super) fn all_delivered(&mut self, now: Now, attempt: &Attempt, mut meeting: Meeting) {
+        if meeting.booked != Some(attempt.n) {
+            return;
+        }
+        for outcome in &mut meeting.attendees {
+            outcome.delivered = outcome.status == AttendeeStatus::Attending;
+        }
+        meeting.update_time = now.wall;
+        let writes = vec![event(EventKind::Delivered, &meeting)];
+        let conditions = vec![self.fence()];
+        self.apply(Transaction { conditions, writes }, Pending::Nothing);
+    }
+
+    /// Releases one participant from an attempt: on disk first, then sent until acknowledged.
+    pub(super) fn release_one(&mut self, now: Now, participant: ParticipantId, attempt: Attempt, cause: ReleaseCause) {
+        let body = DeliveryBody::Release(cause);
+        self.deliver_one(now, Delivery { participant, attempt, body });
+    }
+
+    fn deliver_one(&mut self, now: Now, delivery: Delivery) {
+        let key = (delivery.participant.clone(), delivery.attempt.clone());
+        let same = self.undelivered.get(&key.0).and_then(|all| all.get(&key.1));
+        if same.is_some_and(|e| e.delivery.body == delivery.body) {
+            return self.send_delivery(now, &key.0, &key.1);
+        }
+        self.note_delivery(now, delivery.clone(), false);
+        let conditions = vec![self.fence()];
+        let writes = vec![Write::Delivery(delivery)];
+        self.apply(Transaction { conditions, writes }, Pending::Deliver(vec![key]));
+    }
+
+    /// An agent holds an attempt that is not live: what the store says of it decides.
+    pub(super) fn ask_what_became(&mut self, participant: ParticipantId, attempt: Attempt) {
+        self.read(Read::Attempt(attempt.clone()), Pending::ReadAttempt { participant, attempt });
+    }
+
+    /// Tells an agent what became of an attempt (the table of "Registration is reconciliation").
+    pub(super) fn settle(
+        &mut self,
+        now: Now,
+        participant: &ParticipantId,
+        attempt: &Attempt,
+        found: Option<(AttemptRow, Meeting)>,
+    ) {
+        let waiting = self.undelivered.get(participant).and_then(|all| all.get(attempt));
+        if waiting.is_some_and(|e| e.durable) {
+            return self.send_delivery(now, participant, attempt);
+        }
+        let (participant, attempt) = (participant.clone(), attempt.clone());
+        let Some((row, meeting)) = found else {
+            return self.release_one(now, participant, attempt, ReleaseCause::Aborted);
+        };
+        let booked = row.commit_set.contains(&participant);
+        let attends = meeting.attendees.iter().any(|o| o.id == participant && o.status == AttendeeStatus::Attending);
+        let cause = match row.state {
+            // Its abort or decision is on its way, and with it the delivery.
+            AttemptState::Holding => return,
+            AttemptState::Committed if booked && attends => {
+                let booking = Arc::new(hold::booking_of(&meeting, &row, row.commit_set.clone()));
+                let body = DeliveryBody::Confirm { booking, displaces: row.displaces.clone() };
+                return self.deliver_one(now, Delivery { participant, attempt, body });
+            }
+            AttemptState::Committed if booked => ReleaseCause::Withdrawn,
+            AttemptState::Committed => ReleaseCause::NotNeeded,
+            AttemptState::Aborted => ReleaseCause::Aborted,
+            AttemptState::Superseded if meeting.state == MeetingState::Cancelled => ReleaseCause::Cancelled,
+            AttemptState::Superseded => ReleaseCause::Moved,
+        };
+        self.release_one(now, participant, attempt, cause);
+    }
+}

@@ -1,0 +1,756 @@
+//! The scheduler's side of the booking protocol: takes inputs with the time, returns effects.
+//!
+//! One meeting that is being sought, moved or changed is a [`Live`] job. Its phases:
+//!
+//! | phase | event | next |
+//! |---|---|---|
+//! | Connecting | all named attendees are there, or the wait is over | a round: Querying (a named slot: straight to D1) |
+//! | Querying | all answers, or the round's timeout | rank: D1 for the best slot → Writing(Hold); none: Waiting, or Writing(Fail) |
+//! | Holding | votes suffice, and all answered or the grace is over | D3 → Writing(Decide) |
+//! | Holding | a required refusal, the quorum is gone, the attempt's deadline, pushed by a higher rank | ABORTED and the next slot's D1 in one transaction → Writing(Hold); or Writing(Wait), Writing(Fail) |
+//! | Waiting | the attempts in the way are decided, or a calendar changed | after 50–500 ms a new round |
+//! | Writing(…) | the store applied it | Hold: send releases and holds → Holding. Decide: answer, send confirms → done. Wait → Waiting. Fail, Cancel: answer → done |
+//! | Writing(…) | the store refused: overlap or lineage | Decide: that participant's vote is struck → Holding, or given up |
+//! | any | the meeting's deadline | given up: Writing(Fail) |
+//!
+//! Each job has at most one transaction in flight; what arrives meanwhile for its meeting waits in its inbox.
+//! Effects that rest on a transaction are returned only after the store said that it is applied (D1, D3, D5).
+//!
+//! A store that failed is not guessed about: the engine drops the coordinator and starts another from the store's
+//! snapshot, which is the same path as a restart.
+
+mod change;
+mod deliver;
+mod hold;
+mod register;
+mod seek;
+mod start;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ids::{
+    Attempt, AttemptNumber, Epoch, MeetingId, ParticipantId, QueryId, RequestId, SessionId, Ticket,
+};
+use super::message::{AgentMessage, NoticeKind, SchedulerMessage};
+use super::model::{
+    AttemptOutcome, AttendeeOutcome, Candidate, CandidateCounts, Failure, Meeting, MeetingSpec,
+    MeetingState, Options, Window,
+};
+use super::random::Random;
+use super::record::{
+    Applied, AttemptRow, Condition, Delivery, ParticipantRow, Read, ReadResult, Transaction, Write,
+};
+use super::time::{Instant, Mono, Now, TimeRange};
+use super::{limits, round::Round};
+
+pub use start::Start;
+
+/// Names one operation on the store.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct OpId(pub u64);
+
+/// A meeting that is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScheduleRequest {
+    /// The caller's name for it; none: the scheduler makes one.
+    pub request_id: Option<RequestId>,
+    /// SHA-256 of the body, in hex.
+    pub body_hash: String,
+    /// What is asked for.
+    pub spec: MeetingSpec,
+    /// To book exactly this slot.
+    pub slot: Option<TimeRange>,
+    /// How to look for it.
+    pub options: Options,
+    /// Only check it.
+    pub validate_only: bool,
+}
+
+/// What an organizer wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Ranked slots; books nothing.
+    Find {
+        /// What is sought.
+        spec: MeetingSpec,
+        /// How to look for it.
+        options: Options,
+        /// At most so many.
+        limit: usize,
+    },
+    /// A meeting.
+    Schedule(Box<ScheduleRequest>),
+    /// Another slot.
+    Reschedule {
+        /// Of this meeting.
+        meeting: MeetingId,
+        /// Which must still have this version.
+        version: Option<u64>,
+        /// Exactly this one.
+        slot: Option<TimeRange>,
+        /// Somewhere in here; none: the meeting's own window.
+        window: Option<Window>,
+        /// Of this length; none: the old one.
+        duration: Option<Duration>,
+        /// How to look for it.
+        options: Options,
+    },
+    /// Other attendees or details.
+    Update {
+        /// Of this meeting.
+        meeting: MeetingId,
+        /// Which must still have this version.
+        version: Option<u64>,
+        /// What changes.
+        change: Change,
+        /// How to ask those who are added.
+        options: Options,
+    },
+    /// Call it off.
+    Cancel {
+        /// This meeting.
+        meeting: MeetingId,
+        /// Which must still have this version.
+        version: Option<u64>,
+    },
+}
+
+/// What an update changes; none: stays as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Change {
+    /// Its title.
+    pub title: Option<String>,
+    /// Its attendees.
+    pub attendees: Option<Vec<super::model::Attendee>>,
+    /// Its quorum.
+    pub minimum_participants: Option<u32>,
+    /// Whether it may be displaced.
+    pub displaceable: Option<bool>,
+}
+
+/// What a caller is told.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Reply {
+    /// The meeting as decided.
+    Meeting(Box<Meeting>),
+    /// Ranked slots.
+    Found {
+        /// The best first.
+        candidates: Vec<Candidate>,
+        /// If there are none.
+        failure: Option<Failure>,
+        /// What the slots were lost to.
+        counts: CandidateCounts,
+        /// The zone that was used.
+        time_zone: String,
+    },
+    /// The meeting as it now stands, and why it was not changed.
+    Changed(Box<Meeting>, Option<Failure>),
+    /// The command could not be taken.
+    Refused(Refused),
+}
+
+/// Why a command could not be taken.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refused {
+    /// No such meeting.
+    #[error("there is no meeting {0}")]
+    NoSuchMeeting(MeetingId),
+    /// It has another version.
+    #[error("the meeting was changed since: its etag is another one")]
+    VersionMismatch,
+    /// It is not CONFIRMED.
+    #[error("the meeting is {0:?}, not confirmed")]
+    NotConfirmed(MeetingState),
+    /// It has FAILED: there is nothing to call off.
+    #[error("the meeting failed: there is nothing to cancel")]
+    AlreadyFailed,
+    /// Another change of it is under way.
+    #[error("another change of the meeting is under way")]
+    BeingChanged,
+    /// The request id was used with another body.
+    #[error("the request id was used before, with another body")]
+    RequestReused,
+    /// Too many requests are alive.
+    #[error("too many requests are being worked on")]
+    Overloaded,
+    /// More candidate slots than are looked at.
+    #[error("the window has more candidate slots than the {max} that are looked at: narrow it, or widen the step")]
+    TooManySlots {
+        /// `limits::CANDIDATES`.
+        max: usize,
+    },
+    /// The organizer's registered zone is not known here.
+    #[error("the time zone {0:?} is not known")]
+    UnknownZone(String),
+    /// A field does not fit the meeting as it stands.
+    #[error("{field}: {description}")]
+    Invalid {
+        /// Which.
+        field: String,
+        /// Why.
+        description: String,
+    },
+    /// The scheduler is going away; the same request id finds the outcome later.
+    #[error("the scheduler is shutting down")]
+    ShuttingDown,
+}
+
+/// What the core is told.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Input {
+    /// An organizer's command.
+    Command {
+        /// Who waits for the reply.
+        ticket: Ticket,
+        /// What is wanted.
+        command: Command,
+        /// How long the caller waits; none: `limits::DEADLINE_DEFAULT`.
+        deadline: Option<Duration>,
+    },
+    /// Somebody's agent speaks, over this stream.
+    Agent(SessionId, AgentMessage),
+    /// The stream is gone.
+    SessionClosed(SessionId),
+    /// What became of a transaction.
+    Applied(OpId, Applied),
+    /// What was read.
+    Read(OpId, ReadResult),
+    /// Time went by.
+    Timeout,
+    /// Take no more commands, and give up what is not decided within this time.
+    Drain(Duration),
+}
+
+/// What the shell has to do, in order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    /// Hand it to the store, in order; the result comes back as an input.
+    Apply(OpId, Transaction),
+    /// Read it, after the transactions before it.
+    Read(OpId, Read),
+    /// Send it over this stream to these participants.
+    Send(SessionId, Vec<ParticipantId>, SchedulerMessage),
+    /// Tell the agent host that a message could not be used.
+    Reject(SessionId, ParticipantId, Rejected),
+    /// Answer a caller.
+    Reply(Ticket, Reply),
+    /// A participant came, went, or has new details.
+    Participant(ParticipantRow, Option<Instant>),
+    /// A state that must not happen; for the log, and an assertion in tests.
+    Alarm(String),
+    /// This process is fenced off: another one owns the store.
+    Fenced,
+    /// Nothing is in flight any more after [`Input::Drain`].
+    Drained,
+}
+
+/// Why an agent's message could not be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rejected {
+    /// This stream does not speak for the participant.
+    NotRegistered,
+    /// The answer names no query that is open, or one that the participant was not asked.
+    UnknownQuery,
+    /// The stream has too many participants.
+    TooManyParticipants,
+}
+
+/// Counters for those who look in; never read by the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Rounds begun.
+    pub rounds: u64,
+    /// Holds asked for.
+    pub holds: u64,
+    /// Attempts decided COMMITTED.
+    pub committed: u64,
+    /// Attempts decided ABORTED.
+    pub aborted: u64,
+    /// Attempts aborted for a higher rank.
+    pub pushed: u64,
+    /// Votes and answers that came too late or from an older registration.
+    pub stale: u64,
+    /// Free ranges that agents sent outside the asked windows.
+    pub clipped: u64,
+    /// Agents whose journal began a new life.
+    pub lineages: u64,
+    /// Resolves answered.
+    pub resolved: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Connected {
+    session: SessionId,
+    epoch: Epoch,
+    since: Instant,
+    /// Whether it may be asked: the registration is on disk and answered.
+    ready: bool,
+    disclosure: super::availability::Disclosure,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    row: ParticipantRow,
+    connected: Option<Connected>,
+}
+
+#[derive(Clone, Debug)]
+struct Undelivered {
+    delivery: Delivery,
+    /// When it is sent again.
+    next: Mono,
+    pause: Duration,
+    /// Whether the store has it: only then may it be sent.
+    durable: bool,
+}
+
+/// Why a job exists.
+#[derive(Clone, PartialEq, Debug)]
+enum Job {
+    /// Books a new meeting.
+    New,
+    /// Looks for slots only.
+    Find { limit: usize },
+    /// Gives a confirmed meeting another slot, or other attendees.
+    Change { current: Box<Meeting>, old: Box<AttemptRow>, kind: super::model::EventKind },
+}
+
+#[derive(Clone, PartialEq, Debug)]
+enum Ballot {
+    /// Not answered.
+    Waiting,
+    /// Granted.
+    Yes,
+    /// Refused, finally.
+    No(super::message::Refusal),
+    /// Refused for a hold that is being pushed away.
+    Pushing(Attempt),
+    /// Its vote is gone or void, and never counts again in this attempt.
+    Struck,
+}
+
+#[derive(Clone, Debug)]
+struct Holding {
+    row: AttemptRow,
+    ballots: BTreeMap<ParticipantId, Ballot>,
+    journal: BTreeMap<ParticipantId, u64>,
+    deadline: Mono,
+    grace: Option<Mono>,
+    /// How often a hold was sent again after a push, for all participants.
+    again: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Next {
+    /// D1 is on its way: send the holds.
+    Hold,
+    /// D3 is on its way, with this commit set and meeting.
+    Decide(Box<Meeting>, BTreeSet<ParticipantId>),
+    /// The attempt is given up: look for another slot, or wait for what is in the way.
+    Seek,
+    /// The failure is on its way.
+    Fail(Box<Meeting>),
+    /// The attempt of a change is given up, and nothing else is left to try.
+    FailChange(Box<Failure>),
+    /// The cancellation is on its way.
+    Cancel(Box<Meeting>),
+    /// The job ends without a word, for a restart to take up: shutdown.
+    Suspend,
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    Connecting { until: Mono },
+    Querying { query: QueryId, round: Round, candidates: Vec<TimeRange>, windows: Vec<TimeRange> },
+    Holding(Box<Holding>),
+    Waiting { blockers: BTreeSet<Attempt>, wake: Option<Mono> },
+    Writing { op: OpId, next: Next, holding: Option<Box<Holding>>, release: Vec<Delivery> },
+}
+
+/// What happens to a live meeting while a transaction of it is in flight.
+#[derive(Clone, Debug)]
+enum Inbox {
+    Cancel(Ticket, Option<u64>),
+    Withdraw { participant: ParticipantId, n: Option<AttemptNumber>, reason: String },
+    Deadline,
+    Drain,
+}
+
+#[derive(Clone, Debug)]
+struct Live {
+    job: Job,
+    /// The meeting as it will be; of a change, with the new wishes filled in.
+    meeting: Meeting,
+    /// Whether the store has the meeting's row.
+    stored: bool,
+    tickets: Vec<Ticket>,
+    cancels: Vec<Ticket>,
+    deadline: Mono,
+    phase: Phase,
+    /// All candidate slots, computed once; `None` until the first round.
+    candidates: Option<Vec<TimeRange>>,
+    /// How many of the candidates were asked about, with `max_candidates_per_round`.
+    asked_until: usize,
+    /// Answers of the last round, in the order of the spec's attendees.
+    answers: Vec<super::availability::Answer>,
+    /// What was said of the slots of earlier rounds, with `max_candidates_per_round`.
+    earlier: HashMap<ParticipantId, Vec<super::model::FreeTime>>,
+    /// Slots that are given up for good.
+    dead: HashSet<TimeRange>,
+    /// Who refused to hold a slot.
+    refused_by: BTreeSet<ParticipantId>,
+    /// Slots of the last round, the best first, that were not tried yet.
+    queue: std::collections::VecDeque<TimeRange>,
+    /// Attempts that stood in the way of a slot that is possible otherwise.
+    blockers: BTreeSet<Attempt>,
+    /// Attempts that count against `max_attempts`.
+    charged: u32,
+    /// Everyone who was asked anything, for notices.
+    told: BTreeSet<ParticipantId>,
+    inbox: Vec<Inbox>,
+}
+
+#[derive(Clone, Debug)]
+enum Pending {
+    /// A transaction of a live meeting.
+    Live(MeetingId),
+    /// A registration's row: the participant is ready once it is on disk.
+    Registered(Box<register::Admission>),
+    /// Deliveries that may be sent once they are on disk.
+    Deliver(Vec<(ParticipantId, Attempt)>),
+    /// A change without a job: cancel or details.
+    Direct(Box<change::Direct>),
+    /// A withdrawal from a booking; read again if the meeting changed meanwhile.
+    Withdraw { participant: ParticipantId, attempt: Attempt, reason: String, release: Delivery },
+    /// Nothing follows.
+    Nothing,
+    /// Reads.
+    ReadRequest(RequestId),
+    ReadForCommand { ticket: Ticket, command: Command, deadline: Mono },
+    ReadPromises { participant: ParticipantId, epoch: Epoch },
+    ReadAttempt { participant: ParticipantId, attempt: Attempt },
+    ReadWithdraw { participant: ParticipantId, n: Option<AttemptNumber>, reason: String },
+    /// The meeting of an attempt whose last confirm was acknowledged.
+    ReadDelivered(Attempt),
+    /// The row of a job whose transaction met an unexpected state.
+    ReadUnexpected { tickets: Vec<Ticket>, change: bool },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+enum Timer {
+    Meeting(u64),
+    Deliveries(u64),
+    Drain,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Coordinator {
+    generation: u32,
+    incarnation: String,
+    random: Random,
+    participants: BTreeMap<ParticipantId, Known>,
+    sessions: HashMap<SessionId, BTreeSet<ParticipantId>>,
+    live: HashMap<MeetingId, Live>,
+    requests: HashMap<RequestId, MeetingId>,
+    /// Requests whose id is being looked up, with everyone who sent the same one.
+    lookups: HashMap<RequestId, Vec<(Ticket, Box<ScheduleRequest>, Mono)>>,
+    queries: HashMap<QueryId, MeetingId>,
+    /// Meetings that wait for attendees to connect.
+    connecting: BTreeSet<MeetingId>,
+    /// Meetings that wait for an attempt of another one to be decided.
+    waiting: BTreeSet<MeetingId>,
+    /// Attempts whose abort is on its way to the store.
+    aborting: BTreeSet<Attempt>,
+    /// Live holds, by whom they were asked of.
+    held: HashMap<ParticipantId, BTreeSet<Attempt>>,
+    registering: HashMap<ParticipantId, register::Registering>,
+    undelivered: BTreeMap<ParticipantId, BTreeMap<Attempt, Undelivered>>,
+    /// Confirms not yet acknowledged, by attempt.
+    confirms: HashMap<Attempt, (usize, Option<Arc<Meeting>>)>,
+    pending: HashMap<OpId, Pending>,
+    timers: BTreeSet<(Mono, Timer)>,
+    timer_keys: TimerKeys,
+    next_op: u64,
+    next_query: u64,
+    draining: bool,
+    drained: bool,
+    counters: Counters,
+    out: Vec<Effect>,
+}
+
+/// Timers are kept by number, so that the set of them stays small and ordered.
+#[derive(Debug, Default)]
+struct TimerKeys {
+    next: u64,
+    meetings: HashMap<MeetingId, (u64, Option<Mono>)>,
+    meeting_of: HashMap<u64, MeetingId>,
+    participants: HashMap<ParticipantId, (u64, Option<Mono>)>,
+    participant_of: HashMap<u64, ParticipantId>,
+}
+
+impl Coordinator {
+    /// Takes one input at the time `now`; returns what has to be done, in order.
+    pub fn handle(&mut self, now: Now, input: Input) -> Vec<Effect> {
+        match input {
+            Input::Command { ticket, command, deadline } => self.command(now, ticket, command, deadline),
+            Input::Agent(session, message) => self.agent(now, session, message),
+            Input::SessionClosed(session) => self.session_closed(now, session),
+            Input::Applied(op, applied) => self.applied(now, op, applied),
+            Input::Read(op, result) => self.was_read(now, op, result),
+            Input::Timeout => self.timeouts(now),
+            Input::Drain(grace) => {
+                self.draining = true;
+                self.timers.insert((now.mono + grace, Timer::Drain));
+            }
+        }
+        self.check_drained();
+        std::mem::take(&mut self.out)
+    }
+
+    /// When [`Input::Timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The life of the store that this coordinator works for.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// How many requests are alive.
+    pub fn live_count(&self) -> usize {
+        self.live.len()
+    }
+
+    /// How many confirms and releases are not acknowledged.
+    pub fn undelivered_count(&self) -> usize {
+        self.undelivered.values().map(BTreeMap::len).sum()
+    }
+
+    fn agent(&mut self, now: Now, session: SessionId, message: AgentMessage) {
+        if let AgentMessage::Register(register) = message {
+            return self.register(now, session, *register);
+        }
+        let participant = message.participant().clone();
+        let current = self.participants.get(&participant).and_then(|known| known.connected.as_ref());
+        if current.is_none_or(|c| c.session != session) {
+            self.counters.stale += 1;
+            return self.out.push(Effect::Reject(session, participant, Rejected::NotRegistered));
+        }
+        match message {
+            AgentMessage::Register(_) => {}
+            AgentMessage::Unregister { participant } => self.unregister(now, session, &participant),
+            AgentMessage::Availability { participant, query, answer } => {
+                self.answered(now, session, participant, &query, answer);
+            }
+            AgentMessage::Vote { participant, attempt, vote, sequence } => {
+                self.saw_sequence(&participant, sequence);
+                self.voted(now, participant, attempt, vote);
+            }
+            AgentMessage::Ack { participant, attempt, kind, sequence } => {
+                self.saw_sequence(&participant, sequence);
+                self.acked(now, participant, attempt, kind);
+            }
+            AgentMessage::Resolve { participant, attempt } => self.resolve(now, participant, attempt),
+            AgentMessage::CalendarChanged { participant } => self.calendar_changed(now, &participant),
+            AgentMessage::Withdraw { participant, meeting, attempt, reason, sequence } => {
+                self.saw_sequence(&participant, sequence);
+                self.withdraw(now, participant, meeting, attempt, reason);
+            }
+        }
+    }
+
+    /// Notes the highest sequence in memory; it is stored with the next decision, ack or registration.
+    fn saw_sequence(&mut self, participant: &ParticipantId, sequence: u64) {
+        if let Some(known) = self.participants.get_mut(participant) {
+            known.row.journal_sequence = known.row.journal_sequence.max(sequence);
+        }
+    }
+
+    fn applied(&mut self, now: Now, op: OpId, applied: Applied) {
+        let Some(pending) = self.pending.remove(&op) else { return };
+        if let Applied::Conflict(Condition::GenerationIs(_)) = &applied {
+            return self.out.push(Effect::Fenced);
+        }
+        match pending {
+            Pending::Live(id) => self.live_applied(now, &id, op, applied),
+            Pending::Registered(admission) => self.admitted(now, *admission, &applied),
+            Pending::Deliver(keys) => {
+                if let Applied::Conflict(condition) = applied {
+                    self.alarm(format!("a delivery could not be stored: {condition:?}"));
+                }
+                self.now_durable(now, &keys);
+            }
+            Pending::Direct(direct) => self.direct_applied(now, *direct, &applied),
+            Pending::Withdraw { participant, attempt, reason, release } => match applied {
+                Applied::Yes => self.queue_delivery(now, release),
+                Applied::Conflict(_) => {
+                    self.withdraw(now, participant, attempt.meeting, Some(attempt.n), reason);
+                }
+            },
+            Pending::Nothing => {
+                if let Applied::Conflict(condition) = applied {
+                    self.alarm(format!("a write without conditions was refused: {condition:?}"));
+                }
+            }
+            other => self.alarm(format!("a read was answered as a write: {other:?}")),
+        }
+    }
+
+    fn was_read(&mut self, now: Now, op: OpId, result: ReadResult) {
+        let Some(pending) = self.pending.remove(&op) else { return };
+        match (pending, result) {
+            (Pending::ReadRequest(id), ReadResult::Request(found)) => self.looked_up(now, &id, found),
+            (Pending::ReadForCommand { ticket, command, deadline }, ReadResult::Meeting(found)) => {
+                self.change(now, ticket, command, deadline, found.map(|b| *b));
+            }
+            (Pending::ReadPromises { participant, epoch }, ReadResult::Promises(promises)) => {
+                self.reconcile(now, &participant, epoch, *promises);
+            }
+            (Pending::ReadAttempt { participant, attempt }, ReadResult::Attempt(found)) => {
+                self.settle(now, &participant, &attempt, found.map(|b| *b));
+            }
+            (Pending::ReadWithdraw { participant, n, reason }, ReadResult::Meeting(found)) => {
+                self.withdraw_booked(now, &participant, n, &reason, found.map(|b| *b));
+            }
+            (Pending::ReadDelivered(attempt), ReadResult::Meeting(Some(found))) => {
+                self.all_delivered(now, &attempt, found.0);
+            }
+            (Pending::ReadDelivered(_), ReadResult::Meeting(None)) => {}
+            (Pending::ReadUnexpected { tickets, change }, ReadResult::Meeting(found)) => {
+                self.answer_as_read(tickets, change, found.map(|b| b.0));
+            }
+            (pending, result) => self.alarm(format!("{pending:?} was answered by {result:?}")),
+        }
+    }
+
+    fn timeouts(&mut self, now: Now) {
+        while let Some((at, timer)) = self.timers.first().copied() {
+            if at > now.mono {
+                break;
+            }
+            self.timers.pop_first();
+            match timer {
+                Timer::Meeting(key) => {
+                    if let Some(id) = self.timer_keys.meeting_of.get(&key).cloned() {
+                        if let Some(entry) = self.timer_keys.meetings.get_mut(&id) {
+                            entry.1 = None;
+                        }
+                        self.meeting_timeout(now, &id);
+                    }
+                }
+                Timer::Deliveries(key) => {
+                    if let Some(id) = self.timer_keys.participant_of.get(&key).cloned() {
+                        if let Some(entry) = self.timer_keys.participants.get_mut(&id) {
+                            entry.1 = None;
+                        }
+                        self.redeliver(now, &id);
+                    }
+                }
+                Timer::Drain => self.suspend_all(),
+            }
+        }
+    }
+
+    fn apply(&mut self, transaction: Transaction, pending: Pending) -> OpId {
+        let op = self.op();
+        self.pending.insert(op, pending);
+        self.out.push(Effect::Apply(op, transaction));
+        op
+    }
+
+    fn read(&mut self, read: Read, pending: Pending) {
+        let op = self.op();
+        self.pending.insert(op, pending);
+        self.out.push(Effect::Read(op, read));
+    }
+
+    fn op(&mut self) -> OpId {
+        self.next_op += 1;
+        OpId(self.next_op)
+    }
+
+    fn alarm(&mut self, text: String) {
+        self.out.push(Effect::Alarm(text));
+    }
+
+    fn fence(&self) -> Condition {
+        Condition::GenerationIs(self.generation)
+    }
+
+    /// The stream over which a participant may be asked, if there is one.
+    fn ready(&self, participant: &ParticipantId) -> Option<SessionId> {
+        let connected = self.participants.get(participant)?.connected.as_ref()?;
+        connected.ready.then_some(connected.session)
+    }
+
+    /// Sends one message to many: once for each stream.
+    fn send_all(&mut self, to: impl IntoIterator<Item = ParticipantId>, message: &SchedulerMessage) {
+        let mut by_session: BTreeMap<SessionId, Vec<ParticipantId>> = BTreeMap::new();
+        for participant in to {
+            if let Some(session) = self.ready(&participant) {
+                by_session.entry(session).or_default().push(participant);
+            }
+        }
+        for (session, participants) in by_session {
+            self.out.push(Effect::Send(session, participants, message.clone()));
+        }
+    }
+
+    fn set_meeting_timer(&mut self, id: &MeetingId, at: Option<Mono>) {
+        let keys = &mut self.timer_keys;
+        let entry = keys.meetings.entry(id.clone()).or_insert_with(|| {
+            keys.next += 1;
+            keys.meeting_of.insert(keys.next, id.clone());
+            (keys.next, None)
+        });
+        if let Some(old) = std::mem::replace(&mut entry.1, at) {
+            self.timers.remove(&(old, Timer::Meeting(entry.0)));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, Timer::Meeting(entry.0)));
+        }
+    }
+
+    fn drop_meeting_timer(&mut self, id: &MeetingId) {
+        self.set_meeting_timer(id, None);
+        if let Some((key, _)) = self.timer_keys.meetings.remove(id) {
+            self.timer_keys.meeting_of.remove(&key);
+        }
+    }
+
+    fn set_delivery_timer(&mut self, id: &ParticipantId, at: Option<Mono>) {
+        let keys = &mut self.timer_keys;
+        let entry = keys.participants.entry(id.clone()).or_insert_with(|| {
+            keys.next += 1;
+            keys.participant_of.insert(keys.next, id.clone());
+            (keys.next, None)
+        });
+        if let Some(old) = std::mem::replace(&mut entry.1, at) {
+            self.timers.remove(&(old, Timer::Deliveries(entry.0)));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, Timer::Deliveries(entry.0)));
+        }
+    }
+
+    fn check_drained(&mut self) {
+        if self.draining && !self.drained && self.live.is_empty() && self.lookups.is_empty() {
+            self.drained = true;
+            self.out.push(Effect::Drained);
+        }
+    }
+}
+
+fn event(kind: super::model::EventKind, meeting: &Meeting) -> Write {
+    Write::Event(Box::new(super::record::NewEvent { kind, time: meeting.update_time, meeting: meeting.clone() }))
+}

@@ -1,0 +1,386 @@
+//! Registration is reconciliation (PROTOCOL.md): sessions, epochs, lineages, and every difference settled.
+
+use super::*;
+use crate::core::message::{AckKind, Booking, Register, Registered};
+use crate::core::record::{AttemptState, DeliveryBody, ParticipantPromises};
+
+/// A registration whose promises are being read.
+#[derive(Clone, Debug)]
+pub(super) struct Registering {
+    session: SessionId,
+    register: Register,
+    new_lineage: bool,
+}
+
+/// A registration that is on its way to the store, and what follows.
+#[derive(Clone, Debug)]
+pub(super) struct Admission {
+    participant: ParticipantId,
+    session: SessionId,
+    epoch: Epoch,
+    registered: Registered,
+    /// Live attempts whose hold is sent again.
+    again: Vec<Attempt>,
+    /// Live attempts whose vote is gone.
+    gone: Vec<Attempt>,
+    /// Live attempts whose lease is over at the agent.
+    lease_over: Vec<Attempt>,
+    /// Decided attempts that the agent has to be told of.
+    tell: Vec<Attempt>,
+    withdrawn: Vec<(Attempt, String)>,
+}
+
+impl Coordinator {
+    pub(super) fn register(&mut self, now: Now, session: SessionId, register: Register) {
+        let participant = register.participant.clone();
+        let members = self.sessions.entry(session).or_default();
+        if !members.contains(&participant) && members.len() >= limits::PARTICIPANTS_PER_SESSION {
+            return self.out.push(Effect::Reject(session, participant, Rejected::TooManyParticipants));
+        }
+        members.insert(participant.clone());
+        self.check_generation(&register);
+        let before = self.participants.get(&participant).map(|known| known.row.clone());
+        let row = next_row(now, before.as_ref(), &register);
+        let new_lineage = before.is_none_or(|before| before.lineage != row.lineage);
+        self.leave_session(now, session, &participant, row.epoch);
+        let connected = Connected {
+            session,
+            epoch: row.epoch,
+            since: now.wall,
+            ready: false,
+            disclosure: register.disclosure,
+        };
+        let reported = register.held.iter().chain(&register.booked).map(|p| p.attempt.clone());
+        let reported = reported.chain(register.withdrawn.iter().map(|(a, _)| a.clone())).collect();
+        let epoch = row.epoch;
+        self.participants.insert(participant.clone(), Known { row, connected: Some(connected) });
+        let registering = Registering { session, register, new_lineage };
+        self.registering.insert(participant.clone(), registering);
+        if new_lineage {
+            self.counters.lineages += 1;
+            self.void_votes(now, &participant);
+        }
+        let read = Read::Promises { participant: participant.clone(), reported, after: now.wall };
+        self.read(read, Pending::ReadPromises { participant, epoch });
+    }
+
+    /// The agent saw a later life of the store, or another one of the same number: this store is an older copy.
+    /// A new generation keeps its attempt numbers apart (PROTOCOL.md, "Points that are easy to get wrong").
+    fn check_generation(&mut self, register: &Register) {
+        let (seen, name) = (register.scheduler_generation, &register.scheduler_incarnation);
+        let other = seen == self.generation && !name.is_empty() && *name != self.incarnation;
+        if seen <= self.generation && !other {
+            return;
+        }
+        self.alarm(format!(
+            "{} has seen generation {seen} of the store: this one ({}) is an older copy",
+            register.participant, self.generation
+        ));
+        let conditions = vec![self.fence()];
+        self.generation = seen + 1;
+        self.incarnation = self.random.uuid();
+        let (generation, incarnation) = (self.generation, self.incarnation.clone());
+        let writes = vec![Write::Generation { generation, incarnation }];
+        self.apply(Transaction { conditions, writes }, Pending::Nothing);
+    }
+
+    /// Takes a participant off the stream that spoke for it so far.
+    fn leave_session(&mut self, now: Now, newer: SessionId, participant: &ParticipantId, epoch: Epoch) {
+        let Some(known) = self.participants.get_mut(participant) else { return };
+        let Some(connected) = known.connected.take() else { return };
+        if connected.session != newer {
+            if let Some(members) = self.sessions.get_mut(&connected.session) {
+                members.remove(participant);
+            }
+            let message = SchedulerMessage::Superseded { epoch };
+            self.out.push(Effect::Send(connected.session, vec![participant.clone()], message));
+        }
+        self.unanswered(now, participant);
+    }
+
+    /// The participant can't answer open queries any more: its stream is gone.
+    fn unanswered(&mut self, now: Now, participant: &ParticipantId) {
+        let mut complete = Vec::new();
+        for id in self.queries.values() {
+            if let Some(Live { phase: Phase::Querying { round, .. }, .. }) = self.live.get_mut(id) {
+                round.lost(participant);
+                if round.is_complete() {
+                    complete.push(id.clone());
+                }
+            }
+        }
+        complete.sort();
+        for id in complete {
+            self.round_over(now, &id);
+        }
+    }
+
+    /// A new life of the journal: votes of the older one are void, at once (I7).
+    fn void_votes(&mut self, now: Now, participant: &ParticipantId) {
+        for attempt in self.held.get(participant).cloned().unwrap_or_default() {
+            if self.ballot(&attempt, participant) == Some(Ballot::Yes) {
+                self.strike(now, participant, &attempt);
+            }
+        }
+    }
+
+    fn ballot(&self, attempt: &Attempt, participant: &ParticipantId) -> Option<Ballot> {
+        self.holding(attempt)?.ballots.get(participant).cloned()
+    }
+
+    /// What the store has is known: settle every difference, in one transaction.
+    pub(super) fn reconcile(
+        &mut self,
+        now: Now,
+        participant: &ParticipantId,
+        epoch: Epoch,
+        promises: ParticipantPromises,
+    ) {
+        let current = self.participants.get(participant).and_then(|known| known.connected.as_ref());
+        if current.is_none_or(|c| c.epoch != epoch) {
+            return;
+        }
+        let Some(registering) = self.registering.remove(participant) else { return };
+        let row = match self.participants.get(participant) {
+            Some(known) => known.row.clone(),
+            None => return,
+        };
+        let mut writes = vec![Write::Participant(row.clone())];
+        let mut admission = Admission {
+            participant: participant.clone(),
+            session: registering.session,
+            epoch,
+            registered: Registered {
+                participant: participant.clone(),
+                epoch,
+                lineage: row.lineage,
+                bookings: Vec::new(),
+                generation: self.generation,
+                incarnation: self.incarnation.clone(),
+            },
+            again: Vec::new(),
+            gone: Vec::new(),
+            lease_over: Vec::new(),
+            tell: Vec::new(),
+            withdrawn: registering.register.withdrawn.clone(),
+        };
+        if registering.new_lineage {
+            writes.extend(self.drop_releases(participant));
+        }
+        self.settle_held(&registering, &promises, &mut admission);
+        self.settle_booked(&registering, &promises, &mut admission);
+        self.settle_missing(now, &registering, promises.booked, &mut admission, &mut writes);
+        let conditions = vec![self.fence()];
+        self.apply(Transaction { conditions, writes }, Pending::Registered(Box::new(admission)));
+    }
+
+    /// Releases to an older life of the journal concern nobody any more.
+    fn drop_releases(&mut self, participant: &ParticipantId) -> Vec<Write> {
+        let all = self.undelivered.get(participant).into_iter().flatten();
+        let release = |e: &Undelivered| matches!(e.delivery.body, DeliveryBody::Release(_));
+        let dropped: Vec<Attempt> = all.filter(|(_, e)| release(e)).map(|(a, _)| a.clone()).collect();
+        for attempt in &dropped {
+            self.forget_delivery(participant, attempt);
+        }
+        dropped
+            .into_iter()
+            .map(|attempt| Write::RemoveDelivery(participant.clone(), attempt, AckKind::Release))
+            .collect()
+    }
+
+    fn settle_held(&self, registering: &Registering, promises: &ParticipantPromises, admission: &mut Admission) {
+        let participant = &registering.register.participant;
+        for held in &registering.register.held {
+            let attempt = &held.attempt;
+            match self.ballot(attempt, participant) {
+                // Its vote counts only if it was cast in this life of the journal.
+                Some(Ballot::Struck) => admission.tell.push(attempt.clone()),
+                Some(_) if registering.new_lineage => admission.gone.push(attempt.clone()),
+                Some(_) if held.lease_over => admission.lease_over.push(attempt.clone()),
+                Some(Ballot::Yes) => {}
+                Some(_) => admission.again.push(attempt.clone()),
+                None if promises.booked.iter().any(|b| b.attempt == *attempt) => {}
+                None => admission.tell.push(attempt.clone()),
+            }
+        }
+        for booking in &promises.booked {
+            if registering.register.held.iter().any(|h| h.attempt == booking.attempt) {
+                admission.registered.bookings.push(booking.clone());
+            }
+        }
+    }
+
+    fn settle_booked(&mut self, registering: &Registering, promises: &ParticipantPromises, admission: &mut Admission) {
+        let row_of = |attempt: &Attempt| {
+            let found = promises.reported.iter().find(|(a, _)| a == attempt);
+            found.and_then(|(_, row)| row.as_ref()).map(|row| row.state)
+        };
+        for booked in &registering.register.booked {
+            let attempt = &booked.attempt;
+            if promises.booked.iter().any(|b| b.attempt == *attempt) {
+                continue;
+            }
+            match row_of(attempt) {
+                // Kept busy: a booking that was answered never vanishes without a cause that is on disk (I3).
+                None => self.alarm(format!("{} has a booking {attempt} that is not known", booked_by(registering))),
+                Some(AttemptState::Holding) => {
+                    self.alarm(format!("{} has booked {attempt}, which is undecided", booked_by(registering)));
+                }
+                Some(AttemptState::Committed | AttemptState::Aborted | AttemptState::Superseded) => {
+                    admission.tell.push(attempt.clone());
+                }
+            }
+        }
+    }
+
+    /// What the scheduler has and the agent hasn't.
+    fn settle_missing(
+        &mut self,
+        now: Now,
+        registering: &Registering,
+        booked: Vec<Booking>,
+        admission: &mut Admission,
+        writes: &mut Vec<Write>,
+    ) {
+        let participant = &registering.register.participant;
+        let register = &registering.register;
+        let reports = |attempt: &Attempt| {
+            register.held.iter().chain(&register.booked).any(|p| p.attempt == *attempt)
+        };
+        let left = |attempt: &Attempt| register.withdrawn.iter().any(|(a, _)| a == attempt);
+        for booking in booked {
+            if reports(&booking.attempt) || left(&booking.attempt) {
+                continue;
+            }
+            if !registering.new_lineage {
+                self.alarm(format!("{participant} lost the booking {} from its journal", booking.attempt));
+            }
+            let body = DeliveryBody::Confirm { booking: Arc::new(booking.clone()), displaces: Vec::new() };
+            let delivery = Delivery { participant: participant.clone(), attempt: booking.attempt.clone(), body };
+            writes.push(Write::Delivery(delivery.clone()));
+            if !self.is_undelivered(participant, &booking.attempt) {
+                self.confirms.entry(booking.attempt.clone()).or_insert((0, None)).0 += 1;
+            }
+            self.note_delivery(now, delivery, false);
+            admission.registered.bookings.push(booking);
+        }
+        for attempt in self.held.get(participant).cloned().unwrap_or_default() {
+            match self.ballot(&attempt, participant) {
+                _ if reports(&attempt) => {}
+                Some(Ballot::Yes) => admission.gone.push(attempt),
+                Some(Ballot::Waiting) => admission.again.push(attempt),
+                _ => {}
+            }
+        }
+    }
+
+    fn is_undelivered(&self, participant: &ParticipantId, attempt: &Attempt) -> bool {
+        self.undelivered.get(participant).is_some_and(|all| all.contains_key(attempt))
+    }
+
+    /// The registration is on disk: the participant may be asked from now on.
+    pub(super) fn admitted(&mut self, now: Now, admission: Admission, applied: &Applied) {
+        let participant = admission.participant.clone();
+        if let Applied::Conflict(condition) = applied {
+            return self.alarm(format!("{participant}: a registration was refused: {condition:?}"));
+        }
+        let carried: Vec<Attempt> =
+            admission.registered.bookings.iter().map(|b| b.attempt.clone()).collect();
+        for attempt in &carried {
+            if let Some(e) = self.undelivered.get_mut(&participant).and_then(|all| all.get_mut(attempt)) {
+                e.durable = true;
+            }
+        }
+        let Some(known) = self.participants.get_mut(&participant) else { return };
+        let Some(connected) = known.connected.as_mut().filter(|c| c.epoch == admission.epoch) else { return };
+        connected.ready = true;
+        let (row, since) = (known.row.clone(), connected.since);
+        self.out.push(Effect::Participant(row, Some(since)));
+        let message = SchedulerMessage::Registered(Box::new(admission.registered));
+        self.out.push(Effect::Send(admission.session, vec![participant.clone()], message));
+        self.deliver_all(now, &participant, &carried);
+        for attempt in admission.gone {
+            self.strike(now, &participant, &attempt);
+            self.tell(now, &participant, attempt);
+        }
+        for attempt in admission.lease_over {
+            self.resolve(now, participant.clone(), attempt);
+        }
+        for attempt in admission.again {
+            self.hold_again(&participant, &attempt);
+        }
+        for attempt in admission.tell {
+            self.tell(now, &participant, attempt);
+        }
+        for (attempt, reason) in admission.withdrawn {
+            self.withdraw(now, participant.clone(), attempt.meeting, Some(attempt.n), reason);
+        }
+        for id in self.connecting.clone() {
+            self.connect(now, &id);
+        }
+    }
+
+    /// Tells an agent what became of an attempt that it has, and whose vote does not count.
+    fn tell(&mut self, now: Now, participant: &ParticipantId, attempt: Attempt) {
+        match self.holding(&attempt) {
+            Some(_) => {
+                let cause = crate::core::message::ReleaseCause::Aborted;
+                self.release_one(now, participant.clone(), attempt, cause);
+            }
+            None => self.ask_what_became(participant.clone(), attempt),
+        }
+    }
+
+    pub(super) fn unregister(&mut self, now: Now, session: SessionId, participant: &ParticipantId) {
+        if let Some(members) = self.sessions.get_mut(&session) {
+            members.remove(participant);
+        }
+        self.gone(now, participant);
+    }
+
+    /// A stream is gone, and with it everyone on it. What they promised stands.
+    pub(super) fn session_closed(&mut self, now: Now, session: SessionId) {
+        for participant in self.sessions.remove(&session).unwrap_or_default() {
+            self.gone(now, &participant);
+        }
+    }
+
+    fn gone(&mut self, now: Now, participant: &ParticipantId) {
+        self.registering.remove(participant);
+        let Some(known) = self.participants.get_mut(participant) else { return };
+        known.connected = None;
+        known.row.last_seen = now.wall;
+        let row = known.row.clone();
+        self.out.push(Effect::Participant(row, None));
+        let conditions = vec![self.fence()];
+        let writes = vec![Write::LastSeen(participant.clone(), now.wall)];
+        self.apply(Transaction { conditions, writes }, Pending::Nothing);
+        self.set_delivery_timer(participant, None);
+        self.unanswered(now, participant);
+    }
+}
+
+fn booked_by(registering: &Registering) -> &ParticipantId {
+    &registering.register.participant
+}
+
+/// The row after this registration: a new epoch, and the old lineage only if the journal is provably the same
+/// and went on.
+fn next_row(now: Now, before: Option<&ParticipantRow>, register: &Register) -> ParticipantRow {
+    let same = before.is_some_and(|row| {
+        !register.journal_id.is_empty()
+            && row.journal_id == register.journal_id
+            && row.journal_sequence <= register.journal_sequence
+    });
+    let (epoch, lineage) = before.map_or((0, 0), |row| (row.epoch.0, row.lineage.0));
+    ParticipantRow {
+        id: register.participant.clone(),
+        display_name: register.display_name.clone(),
+        time_zone: register.time_zone.clone(),
+        epoch: Epoch(epoch + 1),
+        lineage: super::super::ids::Lineage(lineage + i64::from(!same)),
+        journal_id: register.journal_id.clone(),
+        journal_sequence: register.journal_sequence,
+        last_seen: now.wall,
+    }
+}

@@ -1,0 +1,767 @@
+//! Looking for a slot: taking requests, rounds of queries, and the choice of what to try next.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::*;
+use crate::core::availability::{self, Answer, Disclosure};
+use crate::core::message::{Notice, Query};
+use crate::core::model::{
+    AttemptLogEntry, Attendee, AttendeeStatus, EventKind, FailureReason, FreeTime, Rank, Role,
+};
+use crate::core::ranking::{self, LiveHold};
+use crate::core::reasons;
+use crate::core::round::Recorded;
+use crate::core::slots;
+
+/// The writes and conditions that give up an attempt, to go into the transaction of what follows.
+#[derive(Default)]
+pub(super) struct Carry {
+    pub conditions: Vec<Condition>,
+    pub writes: Vec<Write>,
+    pub release: Vec<Delivery>,
+}
+
+impl Coordinator {
+    pub(super) fn command(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        command: Command,
+        deadline: Option<Duration>,
+    ) {
+        let deadline = now.mono + usable(deadline.unwrap_or(limits::DEADLINE_DEFAULT));
+        let refused = match &command {
+            _ if self.draining => Some(Refused::ShuttingDown),
+            Command::Cancel { .. } => None,
+            _ if self.live.len() + self.lookups.len() >= limits::LIVE_MEETINGS => Some(Refused::Overloaded),
+            _ => None,
+        };
+        if let Some(refused) = refused {
+            return self.refuse(ticket, refused);
+        }
+        match command {
+            Command::Find { spec, options, limit } => self.find(now, ticket, spec, options, limit, deadline),
+            Command::Schedule(request) if request.validate_only => self.validate(now, ticket, *request),
+            Command::Schedule(request) => self.schedule(now, ticket, request, deadline),
+            Command::Reschedule { .. } | Command::Update { .. } | Command::Cancel { .. } => {
+                self.change_command(now, ticket, command, deadline);
+            }
+        }
+    }
+
+    pub(super) fn refuse(&mut self, ticket: Ticket, refused: Refused) {
+        self.out.push(Effect::Reply(ticket, Reply::Refused(refused)));
+    }
+
+    fn schedule(&mut self, now: Now, ticket: Ticket, request: Box<ScheduleRequest>, deadline: Mono) {
+        let Some(id) = request.request_id.clone() else {
+            let id = RequestId::new(self.random.uuid());
+            return self.begin(now, id, vec![ticket], *request, deadline);
+        };
+        if let Some(live) = self.requests.get(&id).and_then(|id| self.live.get_mut(id)) {
+            if live.meeting.body_hash == request.body_hash {
+                return live.tickets.push(ticket);
+            }
+            return self.refuse(ticket, Refused::RequestReused);
+        }
+        let waiting = self.lookups.entry(id.clone()).or_default();
+        waiting.push((ticket, request, deadline));
+        if waiting.len() == 1 {
+            self.read(Read::Request(id.clone()), Pending::ReadRequest(id));
+        }
+    }
+
+    /// The store answered whether the request id was used before.
+    pub(super) fn looked_up(&mut self, now: Now, id: &RequestId, found: Option<Box<Meeting>>) {
+        let Some(waiting) = self.lookups.remove(id) else { return };
+        if let Some(meeting) = found {
+            for (ticket, request, _) in waiting {
+                match request.body_hash == meeting.body_hash {
+                    true => self.out.push(Effect::Reply(ticket, Reply::Meeting(meeting.clone()))),
+                    false => self.refuse(ticket, Refused::RequestReused),
+                }
+            }
+            return;
+        }
+        let mut first: Option<(Vec<Ticket>, Box<ScheduleRequest>, Mono)> = None;
+        for (ticket, request, deadline) in waiting {
+            match &mut first {
+                None => first = Some((vec![ticket], request, deadline)),
+                Some((tickets, first, _)) if first.body_hash == request.body_hash => tickets.push(ticket),
+                Some(_) => self.refuse(ticket, Refused::RequestReused),
+            }
+        }
+        if let Some((tickets, request, deadline)) = first {
+            match self.draining {
+                true => tickets.into_iter().for_each(|t| self.refuse(t, Refused::ShuttingDown)),
+                false => self.begin(now, id.clone(), tickets, *request, deadline),
+            }
+        }
+    }
+
+    fn validate(&mut self, now: Now, ticket: Ticket, request: ScheduleRequest) {
+        let id = request.request_id.clone().unwrap_or_else(|| RequestId::new(""));
+        match self.new_meeting(now, MeetingId::new(""), id, request, now.mono) {
+            Ok(mut meeting) => {
+                meeting.state = MeetingState::Scheduling;
+                self.out.push(Effect::Reply(ticket, Reply::Meeting(Box::new(meeting))));
+            }
+            Err(refused) => self.refuse(ticket, refused),
+        }
+    }
+
+    fn find(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        spec: MeetingSpec,
+        options: Options,
+        limit: usize,
+        deadline: Mono,
+    ) {
+        let request = ScheduleRequest {
+            request_id: None,
+            body_hash: String::new(),
+            spec,
+            slot: None,
+            options,
+            validate_only: false,
+        };
+        let id = MeetingId::new(self.random.uuid());
+        match self.new_meeting(now, id.clone(), RequestId::new(""), request, deadline) {
+            Ok(meeting) => self.start_job(now, Job::Find { limit }, meeting, vec![ticket], deadline),
+            Err(refused) => self.refuse(ticket, refused),
+        }
+    }
+
+    fn begin(
+        &mut self,
+        now: Now,
+        request_id: RequestId,
+        tickets: Vec<Ticket>,
+        request: ScheduleRequest,
+        deadline: Mono,
+    ) {
+        let id = MeetingId::new(self.random.uuid());
+        match self.new_meeting(now, id.clone(), request_id.clone(), request, deadline) {
+            Ok(meeting) => {
+                self.requests.insert(request_id, id);
+                self.start_job(now, Job::New, meeting, tickets, deadline);
+            }
+            Err(refused) => tickets.into_iter().for_each(|t| self.refuse(t, refused.clone())),
+        }
+    }
+
+    /// The meeting's first row, with all defaults filled in.
+    fn new_meeting(
+        &mut self,
+        now: Now,
+        id: MeetingId,
+        request_id: RequestId,
+        request: ScheduleRequest,
+        deadline: Mono,
+    ) -> Result<Meeting, Refused> {
+        let mut spec = request.spec;
+        let time_zone = self.resolve_window(now, &spec.organizer, &mut spec.window)?;
+        if spec.attendees.is_empty() {
+            let connected = self.participants.values().filter(|k| k.connected.as_ref().is_some_and(|c| c.ready));
+            let invited = |k: &Known| Attendee { id: k.row.id.clone(), role: Role::Invited };
+            spec.attendees = connected.take(limits::ATTENDEES).map(invited).collect();
+        }
+        let rank = Rank { priority: spec.priority, submitted_at: now.wall, meeting: id.clone() };
+        let asked_nobody = |a| AttendeeOutcome::new(a, AttendeeStatus::NotAsked);
+        Ok(Meeting {
+            id,
+            request_id,
+            body_hash: request.body_hash,
+            attendees: spec.attendees.iter().map(asked_nobody).collect(),
+            spec,
+            named_slot: request.slot,
+            options: request.options,
+            time_zone,
+            rank,
+            state: MeetingState::Scheduling,
+            version: 1,
+            sequence: 0,
+            booked: None,
+            slot: None,
+            blocked: None,
+            last_attempt: None,
+            attempts: 0,
+            attempt_log: Vec::new(),
+            failure: None,
+            series_id: None,
+            displaced_count: 0,
+            create_time: now.wall,
+            update_time: now.wall,
+            deadline: super::super::time::add(now.wall, deadline.since(now.mono)),
+        })
+    }
+
+    pub(super) fn resolve_window(
+        &self,
+        now: Now,
+        organizer: &str,
+        window: &mut Window,
+    ) -> Result<String, Refused> {
+        let organizer = self.participants.get(&ParticipantId::new(organizer));
+        let zone = organizer.and_then(|known| known.row.time_zone.clone());
+        slots::resolve_window(window, zone.as_deref(), now.wall)
+            .map_err(|error| Refused::UnknownZone(error.0))
+    }
+
+    pub(super) fn start_job(
+        &mut self,
+        now: Now,
+        job: Job,
+        meeting: Meeting,
+        tickets: Vec<Ticket>,
+        deadline: Mono,
+    ) {
+        let id = meeting.id.clone();
+        let stored = matches!(job, Job::Change { .. });
+        let until = deadline.min(now.mono + meeting.options.connect_timeout);
+        let live = Live {
+            job,
+            meeting,
+            stored,
+            tickets,
+            cancels: Vec::new(),
+            deadline,
+            phase: Phase::Connecting { until },
+            candidates: None,
+            asked_until: 0,
+            answers: Vec::new(),
+            earlier: HashMap::new(),
+            dead: HashSet::new(),
+            refused_by: BTreeSet::new(),
+            queue: VecDeque::new(),
+            blockers: BTreeSet::new(),
+            charged: 0,
+            told: BTreeSet::new(),
+            inbox: Vec::new(),
+        };
+        self.live.insert(id.clone(), live);
+        self.connect(now, &id);
+    }
+
+    /// Goes on to the first round if everyone named is there or the wait is over.
+    pub(super) fn connect(&mut self, now: Now, id: &MeetingId) {
+        let Some(live) = self.live.get(id) else { return };
+        let Phase::Connecting { until } = live.phase else { return };
+        let all = live.meeting.spec.attendees.iter().all(|a| self.ready(&a.id).is_some());
+        if all || until <= now.mono {
+            self.connecting.remove(id);
+            self.begin_round(now, id);
+        } else {
+            self.connecting.insert(id.clone());
+            self.set_meeting_timer(id, Some(until));
+        }
+    }
+
+    /// Asks everyone who is connected, once for all slots of the round; a named slot needs no question.
+    pub(super) fn begin_round(&mut self, now: Now, id: &MeetingId) {
+        let Some(live) = self.live.get(id) else { return };
+        let spec = &live.meeting.spec;
+        let candidates = match (&live.candidates, live.meeting.named_slot) {
+            (Some(candidates), _) => candidates.clone(),
+            (None, Some(slot)) => vec![slot],
+            (None, None) => match slots::candidates(spec) {
+                Ok(candidates) => candidates,
+                Err(slots::SlotError::TooMany { limit }) => {
+                    return self.refuse_job(id, &Refused::TooManySlots { max: limit });
+                }
+                Err(error @ slots::SlotError::Unresolved(_)) => {
+                    let (field, description) = ("spec.window".into(), error.to_string());
+                    return self.refuse_job(id, &Refused::Invalid { field, description });
+                }
+                Err(slots::SlotError::UnknownZone(error)) => {
+                    return self.refuse_job(id, &Refused::UnknownZone(error.0));
+                }
+            },
+        };
+        let old_slot = match &live.job {
+            Job::Change { old, kind: EventKind::Rescheduled, .. } => Some(old.slot),
+            _ => None,
+        };
+        let all: Vec<TimeRange> = candidates.into_iter().filter(|slot| Some(*slot) != old_slot).collect();
+        let chunk = live.meeting.options.max_candidates_per_round as usize;
+        let (from, until) = match chunk {
+            0 => (0, all.len()),
+            n => (live.asked_until.min(all.len()), (live.asked_until + n).min(all.len())),
+        };
+        let asked: Vec<TimeRange> = all[from..until].iter().filter(|s| !live.dead.contains(s)).copied().collect();
+        let (respect, named) = (spec.window.respect_attendee_hours, live.meeting.named_slot.is_some());
+        let attendees: Vec<ParticipantId> = spec.attendees.iter().map(|a| a.id.clone()).collect();
+        let (here, absent): (Vec<_>, Vec<_>) = attendees.into_iter().partition(|p| self.ready(p).is_some());
+        let Some(live) = self.live.get_mut(id) else { return };
+        live.candidates = Some(all);
+        live.asked_until = until;
+        live.remember_answers(from > 0);
+        let maybe = |p: &ParticipantId| match absent.contains(p) {
+            true => Answer::Disconnected,
+            false => Answer::Free(vec![FreeTime { range: ALWAYS, preference: Default::default(), cost: 0 }]),
+        };
+        live.answers = live.meeting.spec.attendees.iter().map(|a| maybe(&a.id)).collect();
+        let hopeless = !reachable(&live.meeting.spec, &live.answers) || asked.is_empty();
+        if named || hopeless {
+            if hopeless && chunk != 0 {
+                live.asked_until = usize::MAX;
+            }
+            return self.round_done(now, id, &asked);
+        }
+        let windows = slots::query_windows(&live.meeting.spec, &asked);
+        self.ask(now, id, here, asked, windows, respect);
+    }
+
+    fn ask(
+        &mut self,
+        now: Now,
+        id: &MeetingId,
+        here: Vec<ParticipantId>,
+        candidates: Vec<TimeRange>,
+        windows: Vec<TimeRange>,
+        respect_working_hours: bool,
+    ) {
+        self.next_query += 1;
+        let query_id = QueryId::new(format!("q{}-{}", self.generation, self.next_query));
+        let Some(live) = self.live.get_mut(id) else { return };
+        let until = live.deadline.min(now.mono + live.meeting.options.response_timeout);
+        let spec = &live.meeting.spec;
+        let query = Query {
+            id: query_id.clone(),
+            windows: windows.clone(),
+            duration: spec.duration,
+            buffer_before: spec.buffer_before,
+            buffer_after: spec.buffer_after,
+            step: spec.window.step,
+            deadline: super::super::time::add(now.wall, until.since(now.mono)),
+            disregard: live.displaces(),
+            respect_working_hours,
+        };
+        live.told.extend(here.iter().cloned());
+        let round = Round::new(here.clone(), until);
+        live.phase = Phase::Querying { query: query_id.clone(), round, candidates, windows };
+        self.queries.insert(query_id, id.clone());
+        self.set_meeting_timer(id, Some(until));
+        self.counters.rounds += 1;
+        self.send_all(here, &SchedulerMessage::Query(Arc::new(query)));
+    }
+
+    /// An agent answered a query.
+    pub(super) fn answered(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        participant: ParticipantId,
+        query: &QueryId,
+        answer: Result<Vec<FreeTime>, String>,
+    ) {
+        let Some(id) = self.queries.get(query).cloned() else {
+            self.counters.stale += 1;
+            // A late answer to a query of ours is no fault of the agent's; a name we never gave is.
+            if !self.ever_asked(query) {
+                self.out.push(Effect::Reject(session, participant, Rejected::UnknownQuery));
+            }
+            return;
+        };
+        let connected = self.participants.get(&participant).and_then(|known| known.connected.as_ref());
+        let disclosure = connected.map_or(Disclosure::AskedSlotsOnly, |c| c.disclosure);
+        let Some(live) = self.live.get_mut(&id) else { return };
+        let Phase::Querying { round, windows, .. } = &mut live.phase else { return };
+        let answer = match answer {
+            // An answer reveals no more than the participant's disclosure level, whatever the agent sent (I8).
+            Ok(free) => {
+                let spec = &live.meeting.spec;
+                let (free, clipped) = availability::clip_to(
+                    free,
+                    windows,
+                    spec.duration,
+                    spec.buffer_before,
+                    spec.buffer_after,
+                    spec.window.step,
+                    disclosure,
+                );
+                self.counters.clipped += clipped as u64;
+                Answer::Free(free)
+            }
+            Err(reason) => Answer::Declined(reason),
+        };
+        match round.record(&participant, answer) {
+            Recorded::Counted if round.is_complete() => self.round_over(now, &id),
+            Recorded::Counted => {}
+            Recorded::Duplicate => self.counters.stale += 1,
+            Recorded::NotAsked => {
+                self.out.push(Effect::Reject(session, participant, Rejected::UnknownQuery));
+            }
+        }
+    }
+
+    fn ever_asked(&self, query: &QueryId) -> bool {
+        let number = query.as_str().strip_prefix(&format!("q{}-", self.generation));
+        number.and_then(|n| n.parse::<u64>().ok()).is_some_and(|n| n >= 1 && n <= self.next_query)
+    }
+
+    /// The round is complete, or its time is over: unanswered is unknown.
+    pub(super) fn round_over(&mut self, now: Now, id: &MeetingId) {
+        let Some(live) = self.live.get_mut(id) else { return };
+        let over = Phase::Waiting { blockers: BTreeSet::new(), wake: None };
+        let Phase::Querying { query, round, candidates, .. } = std::mem::replace(&mut live.phase, over) else {
+            return;
+        };
+        self.queries.remove(&query);
+        let mut answers: HashMap<ParticipantId, Answer> = round.into_answers();
+        for (known, attendee) in live.answers.iter_mut().zip(&live.meeting.spec.attendees) {
+            let answer = answers.remove(&attendee.id).unwrap_or(Answer::Disconnected);
+            *known = match (live.earlier.remove(&attendee.id), answer) {
+                (Some(mut earlier), Answer::Free(free)) => {
+                    earlier.extend(free);
+                    Answer::Free(availability::clip(earlier, &[ALWAYS]).0)
+                }
+                (_, answer) => answer,
+            };
+        }
+        self.round_done(now, id, &candidates);
+    }
+
+    /// Ranks what came in, and goes on with the best slot.
+    fn round_done(&mut self, now: Now, id: &MeetingId, candidates: &[TimeRange]) {
+        let Some(live) = self.live.get(id) else { return };
+        let holds = self.holds_of_others(live);
+        let ranking = ranking::rank(&live.meeting.spec, candidates, &live.answers, &holds);
+        if let Job::Find { limit } = live.job {
+            let candidates: Vec<Candidate> =
+                ranking.feasible.iter().take(limit).map(|s| ranking.candidate(s)).collect();
+            let failure = candidates.is_empty().then(|| reasons::explain(&ranking, &[]));
+            let (counts, time_zone) = (ranking.counts, live.meeting.time_zone.clone());
+            return self.finish(id, &Reply::Found { candidates, failure, counts, time_zone });
+        }
+        let queue: VecDeque<TimeRange> = ranking.feasible.iter().map(|scored| scored.slot).collect();
+        let blockers: BTreeSet<Attempt> =
+            ranking.deferred.iter().flat_map(|d| d.blockers.iter().cloned()).collect();
+        // Slot by slot, a round without a usable slot takes a number too (API.md, "An attempt").
+        let by_slot = live.meeting.options.max_candidates_per_round == 1;
+        let tried = candidates.first().filter(|_| by_slot && queue.is_empty() && blockers.is_empty());
+        let tried = tried.map(|slot| (*slot, ranking.outcomes_at(slot)));
+        let Some(live) = self.live.get_mut(id) else { return };
+        (live.queue, live.blockers) = (queue, blockers);
+        if let Some((slot, outcomes)) = tried {
+            live.log(slot, AttemptOutcome::NotAvailable, outcomes, "too few are free at this time".into());
+            live.charged += 1;
+        }
+        self.advance(now, id, Carry::default());
+    }
+
+    fn holds_of_others(&self, live: &Live) -> Vec<LiveHold> {
+        let mut holds = Vec::new();
+        for attendee in &live.meeting.spec.attendees {
+            for attempt in self.held.get(&attendee.id).into_iter().flatten() {
+                if attempt.meeting == live.meeting.id {
+                    continue;
+                }
+                if let Some(row) = self.holding(attempt).map(|h| &h.row) {
+                    holds.push(LiveHold {
+                        participant: attendee.id.clone(),
+                        blocked: row.blocked,
+                        attempt: attempt.clone(),
+                        outranks_us: row.rank > live.meeting.rank,
+                    });
+                }
+            }
+        }
+        holds
+    }
+
+    /// Takes the next step of a job that holds nothing: the next slot, a further round, a wait, or the end.
+    pub(super) fn advance(&mut self, now: Now, id: &MeetingId, carry: Carry) {
+        let Some(live) = self.live.get_mut(id) else { return };
+        if live.deadline <= now.mono {
+            return self.fail(now, id, Some(FailureReason::Deadline), carry);
+        }
+        while let Some(slot) = live.queue.pop_front() {
+            if live.dead.contains(&slot) {
+                continue;
+            }
+            if live.charged >= live.meeting.options.max_attempts {
+                return self.fail(now, id, Some(FailureReason::MaxAttempts), carry);
+            }
+            return self.hold_slot(now, id, slot, carry);
+        }
+        if !live.blockers.is_empty() {
+            return self.wait(now, id, carry);
+        }
+        let total = live.candidates.as_ref().map_or(0, Vec::len);
+        if live.meeting.options.max_candidates_per_round > 0 && live.asked_until < total {
+            if live.charged >= live.meeting.options.max_attempts {
+                return self.fail(now, id, Some(FailureReason::MaxAttempts), carry);
+            }
+            return self.seek_again(now, id, carry);
+        }
+        let exhausted = live.charged > 0 && live.charged >= live.meeting.options.max_attempts;
+        let reason = exhausted.then_some(FailureReason::MaxAttempts);
+        self.fail(now, id, reason, carry);
+    }
+
+    /// Asks again, after what is carried is on disk.
+    pub(super) fn seek_again(&mut self, now: Now, id: &MeetingId, carry: Carry) {
+        if carry.writes.is_empty() {
+            return self.begin_round(now, id);
+        }
+        self.write_for(id, Next::Seek, None, carry, Vec::new(), Vec::new());
+    }
+
+    /// A slot is possible but for holds of others: waits until they are decided, and loses no attempt.
+    fn wait(&mut self, now: Now, id: &MeetingId, carry: Carry) {
+        if !carry.writes.is_empty() {
+            return self.write_for(id, Next::Seek, None, carry, Vec::new(), Vec::new());
+        }
+        let Some(live) = self.live.get(id) else { return };
+        let decided = live.blockers.iter().any(|b| self.holding(b).is_none());
+        let wake = decided.then(|| now.mono + self.jitter());
+        let Some(live) = self.live.get_mut(id) else { return };
+        let blockers = std::mem::take(&mut live.blockers);
+        if live.meeting.options.max_candidates_per_round > 0 {
+            live.asked_until = 0;
+        }
+        live.phase = Phase::Waiting { blockers, wake };
+        self.waiting.insert(id.clone());
+        let deadline = live.deadline;
+        self.set_meeting_timer(id, Some(wake.unwrap_or(deadline).min(deadline)));
+    }
+
+    pub(super) fn jitter(&mut self) -> Duration {
+        self.random.between(limits::BACKOFF_MIN, limits::BACKOFF_MAX)
+    }
+
+    /// An attempt is decided: who waited for it may try again.
+    pub(super) fn blocker_decided(&mut self, now: Now, attempt: &Attempt) {
+        let waits = |live: &Live| matches!(&live.phase, Phase::Waiting { blockers, wake: None } if blockers.contains(attempt));
+        let ids = self.waiting.iter().filter(|id| self.live.get(id).is_some_and(waits));
+        let waiting: Vec<MeetingId> = ids.cloned().collect();
+        self.wake(now, waiting);
+    }
+
+    /// The calendar changed: meetings that wait for a slot may find one.
+    pub(super) fn calendar_changed(&mut self, now: Now, participant: &ParticipantId) {
+        let waits = |live: &Live| {
+            matches!(live.phase, Phase::Waiting { wake: None, .. })
+                && live.meeting.spec.attendees.iter().any(|a| a.id == *participant)
+        };
+        let ids = self.waiting.iter().filter(|id| self.live.get(id).is_some_and(waits));
+        let waiting: Vec<MeetingId> = ids.cloned().collect();
+        self.wake(now, waiting);
+    }
+
+    fn wake(&mut self, now: Now, waiting: Vec<MeetingId>) {
+        for id in waiting {
+            let at = now.mono + self.jitter();
+            let Some(live) = self.live.get_mut(&id) else { continue };
+            if let Phase::Waiting { wake, .. } = &mut live.phase {
+                *wake = Some(at);
+            }
+            let at = at.min(live.deadline);
+            self.set_meeting_timer(&id, Some(at));
+        }
+    }
+
+    pub(super) fn meeting_timeout(&mut self, now: Now, id: &MeetingId) {
+        let Some(live) = self.live.get_mut(id) else { return };
+        let over = live.deadline <= now.mono;
+        match &live.phase {
+            Phase::Connecting { .. } if over => self.fail(now, id, Some(FailureReason::Deadline), Carry::default()),
+            Phase::Connecting { .. } => self.connect(now, id),
+            // Also at the deadline: what came in may explain more than that time ran out.
+            Phase::Querying { round, .. } if round.is_over(now.mono) => self.round_over(now, id),
+            Phase::Querying { .. } => {}
+            Phase::Holding(_) => self.vote_timeout(now, id),
+            Phase::Waiting { .. } if over => self.fail(now, id, Some(FailureReason::Deadline), Carry::default()),
+            Phase::Waiting { wake, .. } if wake.is_some_and(|at| at <= now.mono) => self.begin_round(now, id),
+            Phase::Waiting { .. } => {}
+            Phase::Writing { .. } if over => live.inbox.push(Inbox::Deadline),
+            Phase::Writing { .. } => {}
+        }
+    }
+
+    /// The job ends without a slot.
+    pub(super) fn fail(&mut self, now: Now, id: &MeetingId, reason: Option<FailureReason>, carry: Carry) {
+        let Some(live) = self.live.get(id) else { return };
+        let holds = self.holds_of_others(live);
+        let all = live.candidates.as_deref().unwrap_or_default();
+        let asked = match live.meeting.options.max_candidates_per_round {
+            0 => all,
+            _ => &all[..live.asked_until.min(all.len())],
+        };
+        let ranking = ranking::rank(&live.meeting.spec, asked, &live.answers, &holds);
+        let refused: Vec<TimeRange> = asked.iter().filter(|s| live.dead.contains(s)).copied().collect();
+        let mut failure = match live.meeting.named_slot {
+            Some(_) if reason.is_none() => {
+                let by: Vec<ParticipantId> = live.refused_by.iter().cloned().collect();
+                reasons::slot_taken(&ranking, &by)
+            }
+            _ => reasons::explain(&ranking, &refused),
+        };
+        if let Some(reason) = reason {
+            reasons::with_reason(&mut failure, reason, &live.meeting);
+        }
+        let Some(live) = self.live.get_mut(id) else { return };
+        match &live.job {
+            Job::Find { .. } => {
+                let reply = Reply::Found {
+                    candidates: Vec::new(),
+                    counts: failure.counts,
+                    failure: Some(failure),
+                    time_zone: live.meeting.time_zone.clone(),
+                };
+                self.finish(id, &reply);
+            }
+            Job::Change { .. } => self.fail_change(id, failure, carry),
+            Job::New => {
+                let mut failed = live.meeting.clone();
+                failed.state = MeetingState::Failed;
+                failed.version += u64::from(live.stored);
+                failed.update_time = now.wall;
+                failed.attendees.clone_from(&failure.attendees);
+                failed.failure = Some(failure);
+                let conditions = live.unchanged();
+                let writes =
+                    vec![Write::Meeting(Box::new(failed.clone())), event(EventKind::Failed, &failed)];
+                self.write_for(id, Next::Fail(Box::new(failed)), None, carry, conditions, writes);
+            }
+        }
+    }
+
+    /// Submits the job's next transaction; it has none in flight.
+    pub(super) fn write_for(
+        &mut self,
+        id: &MeetingId,
+        next: Next,
+        holding: Option<Box<Holding>>,
+        carry: Carry,
+        conditions: Vec<Condition>,
+        writes: Vec<Write>,
+    ) {
+        let mut transaction = Transaction { conditions: vec![self.fence()], writes: carry.writes };
+        transaction.conditions.extend(carry.conditions);
+        transaction.conditions.extend(conditions);
+        transaction.writes.extend(writes);
+        let op = self.apply(transaction, Pending::Live(id.clone()));
+        if let Some(live) = self.live.get_mut(id) {
+            live.phase = Phase::Writing { op, next, holding, release: carry.release };
+            let deadline = live.deadline;
+            self.set_meeting_timer(id, Some(deadline));
+        }
+    }
+
+    /// Answers everyone who waits for the job, and forgets it.
+    pub(super) fn finish(&mut self, id: &MeetingId, reply: &Reply) {
+        let Some(live) = self.live.remove(id) else { return };
+        self.drop_meeting_timer(id);
+        self.connecting.remove(id);
+        self.waiting.remove(id);
+        if let Phase::Querying { query, .. } = &live.phase {
+            self.queries.remove(query);
+        }
+        if self.requests.get(&live.meeting.request_id) == Some(id) {
+            self.requests.remove(&live.meeting.request_id);
+        }
+        for ticket in live.tickets {
+            self.out.push(Effect::Reply(ticket, reply.clone()));
+        }
+        let cancelled = |m: &Meeting| m.state == MeetingState::Cancelled;
+        for ticket in live.cancels {
+            let reply = match reply {
+                Reply::Meeting(m) | Reply::Changed(m, _) if cancelled(m) => Reply::Changed(m.clone(), None),
+                _ => Reply::Refused(Refused::AlreadyFailed),
+            };
+            self.out.push(Effect::Reply(ticket, reply));
+        }
+    }
+
+    /// The job can't even begin.
+    fn refuse_job(&mut self, id: &MeetingId, refused: &Refused) {
+        self.finish(id, &Reply::Refused(refused.clone()));
+    }
+
+    pub(super) fn notify(&mut self, live: &Live, meeting: &Meeting, kind: NoticeKind, message: String) {
+        let booked = |p: &&ParticipantId| {
+            let outcome = meeting.attendees.iter().find(|o| o.id == **p);
+            kind == NoticeKind::Failed || outcome.is_none_or(|o| o.status != AttendeeStatus::Attending)
+        };
+        let to: Vec<ParticipantId> = live.told.iter().filter(booked).cloned().collect();
+        let notice = Notice {
+            meeting: meeting.id.clone(),
+            kind,
+            message,
+            slot: meeting.slot,
+            title: meeting.spec.title.clone(),
+        };
+        self.send_all(to, &SchedulerMessage::Notice(Arc::new(notice)));
+    }
+}
+
+/// All of representable time.
+const ALWAYS: TimeRange = TimeRange { start: Instant::MIN_UTC, end: Instant::MAX_UTC };
+
+impl Live {
+    /// With few slots a round, what was said of the earlier ones still counts.
+    fn remember_answers(&mut self, keep: bool) {
+        self.earlier.clear();
+        if keep {
+            for (answer, attendee) in self.answers.iter().zip(&self.meeting.spec.attendees) {
+                if let Answer::Free(free) = answer {
+                    self.earlier.insert(attendee.id.clone(), free.clone());
+                }
+            }
+        }
+    }
+
+    /// Bookings that the job would replace.
+    pub(super) fn displaces(&self) -> Vec<Attempt> {
+        match &self.job {
+            Job::Change { old, .. } => vec![old.attempt.clone()],
+            Job::New | Job::Find { .. } => Vec::new(),
+        }
+    }
+
+    /// The meeting's row is still the one that this job knows.
+    pub(super) fn unchanged(&self) -> Vec<Condition> {
+        let id = self.meeting.id.clone();
+        match (&self.job, self.stored) {
+            (Job::Change { current, .. }, _) => vec![Condition::MeetingVersion(id, current.version)],
+            (_, true) => vec![Condition::MeetingVersion(id, self.meeting.version)],
+            (_, false) => vec![Condition::MeetingUnused(id, self.meeting.request_id.clone())],
+        }
+    }
+
+    pub(super) fn log(
+        &mut self,
+        slot: TimeRange,
+        outcome: AttemptOutcome,
+        attendees: Vec<AttendeeOutcome>,
+        message: String,
+    ) {
+        let meeting = &mut self.meeting;
+        meeting.attempts += 1;
+        if meeting.attempt_log.len() == limits::ATTEMPT_LOG {
+            meeting.attempt_log.remove(0);
+        }
+        let number = meeting.attempts;
+        meeting.attempt_log.push(AttemptLogEntry { number, slot, outcome, attendees, message });
+    }
+}
+
+/// Whether enough are connected for the meeting to take place at all.
+fn reachable(spec: &MeetingSpec, answers: &[Answer]) -> bool {
+    let here = |(a, answer): &(&Attendee, &Answer)| matches!(answer, Answer::Free(_)) && a.role != Role::Optional;
+    let all = || spec.attendees.iter().zip(answers);
+    let required = all().all(|(a, answer)| a.role != Role::Required || matches!(answer, Answer::Free(_)));
+    !spec.attendees.is_empty() && required && all().filter(here).count() >= spec.quorum()
+}
+
+/// Answers before the caller's own clock gives up: a tenth of the time, up to a quarter of a second, is kept
+/// for the way back.
+fn usable(deadline: Duration) -> Duration {
+    let deadline = deadline.min(limits::DEADLINE_MAX);
+    deadline.saturating_sub((deadline / 10).min(Duration::from_millis(250)))
+}

@@ -1,0 +1,139 @@
+//! Starting from what the store has, and stopping. A restart is no special path: undecided attempts are
+//! aborted, deliveries resume, and each agent is reconciled as it comes back.
+
+use super::*;
+use crate::core::message::{AckKind, ReleaseCause};
+use crate::core::record::{AttemptState, DeliveryBody, Snapshot};
+
+/// What a coordinator starts from.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The store's live content.
+    pub snapshot: Snapshot,
+    /// Seeds jitter and names.
+    pub seed: u64,
+}
+
+impl Coordinator {
+    /// A coordinator over the store's content, and what has to be done first.
+    pub fn start(now: Now, start: Start) -> (Self, Vec<Effect>) {
+        let Start { snapshot, seed } = start;
+        let mut random = Random::new(seed);
+        let fresh = snapshot.incarnation.is_empty();
+        let generation = if fresh { 0 } else { snapshot.generation + 1 };
+        let incarnation = random.uuid();
+        let known = |row: &ParticipantRow| (row.id.clone(), Known { row: row.clone(), connected: None });
+        let mut this = Self {
+            generation,
+            incarnation: incarnation.clone(),
+            random,
+            participants: snapshot.participants.iter().map(known).collect(),
+            sessions: HashMap::new(),
+            live: HashMap::new(),
+            requests: HashMap::new(),
+            lookups: HashMap::new(),
+            queries: HashMap::new(),
+            connecting: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            aborting: BTreeSet::new(),
+            held: HashMap::new(),
+            registering: HashMap::new(),
+            undelivered: BTreeMap::new(),
+            confirms: HashMap::new(),
+            pending: HashMap::new(),
+            timers: BTreeSet::new(),
+            timer_keys: TimerKeys::default(),
+            next_op: 0,
+            next_query: 0,
+            draining: false,
+            drained: false,
+            counters: Counters::default(),
+            out: Vec::new(),
+        };
+        let conditions = vec![Condition::GenerationIs(snapshot.generation)];
+        let writes = vec![Write::Generation { generation, incarnation }];
+        this.apply(Transaction { conditions, writes }, Pending::Nothing);
+        for known in this.participants.values() {
+            this.out.push(Effect::Participant(known.row.clone(), None));
+        }
+        for delivery in snapshot.deliveries {
+            if delivery.body.kind() == AckKind::Confirm {
+                this.confirms.entry(delivery.attempt.clone()).or_insert((0, None)).0 += 1;
+            }
+            this.note_delivery(now, delivery, true);
+        }
+        for row in snapshot.holding {
+            this.abort_found(now, &row);
+        }
+        for meeting in snapshot.live_meetings {
+            if meeting.state == MeetingState::Scheduling {
+                this.resume(now, meeting);
+            }
+        }
+        let first = std::mem::take(&mut this.out);
+        (this, first)
+    }
+
+    /// An attempt that nobody works on any more.
+    fn abort_found(&mut self, now: Now, row: &AttemptRow) {
+        let release = |participant: &ParticipantId| Delivery {
+            participant: participant.clone(),
+            attempt: row.attempt.clone(),
+            body: DeliveryBody::Release(ReleaseCause::Aborted),
+        };
+        let deliveries: Vec<Delivery> = row.asked.iter().map(release).collect();
+        let keys = deliveries.iter().map(|d| (d.participant.clone(), d.attempt.clone())).collect();
+        let mut writes = vec![Write::AttemptState(row.attempt.clone(), AttemptState::Aborted)];
+        for delivery in deliveries {
+            self.note_delivery(now, delivery.clone(), false);
+            writes.push(Write::Delivery(delivery));
+        }
+        let conditions = vec![self.fence(), Condition::AttemptIs(row.attempt.clone(), AttemptState::Holding)];
+        self.counters.aborted += 1;
+        self.apply(Transaction { conditions, writes }, Pending::Deliver(keys));
+    }
+
+    /// A meeting that was being sought goes on being sought, until its deadline, with those who come back.
+    fn resume(&mut self, now: Now, meeting: Meeting) {
+        let left = (meeting.deadline - now.wall).to_std().unwrap_or_default().min(limits::DEADLINE_MAX);
+        let deadline = now.mono + left;
+        let id = meeting.id.clone();
+        self.requests.insert(meeting.request_id.clone(), id.clone());
+        let wait = meeting.options.connect_timeout;
+        let mut draft = meeting;
+        draft.options.connect_timeout = wait.max(limits::RECOVERY_CONNECT);
+        self.start_job(now, Job::New, draft, Vec::new(), deadline);
+        if let Some(live) = self.live.get_mut(&id) {
+            live.stored = true;
+            live.meeting.options.connect_timeout = wait;
+        }
+    }
+
+    /// The time for a decision is over: what is undecided is given up, and a restart takes it up again.
+    pub(super) fn suspend_all(&mut self) {
+        let mut ids: Vec<MeetingId> = self.live.keys().cloned().collect();
+        ids.sort();
+        for id in ids {
+            self.suspend(&id);
+        }
+        for (_, waiting) in std::mem::take(&mut self.lookups) {
+            for (ticket, ..) in waiting {
+                self.refuse(ticket, Refused::ShuttingDown);
+            }
+        }
+    }
+
+    pub(super) fn suspend(&mut self, id: &MeetingId) {
+        let Some(live) = self.live.get_mut(id) else { return };
+        let attempt = match &live.phase {
+            Phase::Writing { .. } => return live.inbox.push(Inbox::Drain),
+            Phase::Holding(holding) => Some(holding.row.attempt.clone()),
+            _ => None,
+        };
+        let carry = attempt.and_then(|a| self.abort(&a, AttemptOutcome::Aborted, "the scheduler is shutting down"));
+        match carry {
+            Some((carry, _)) => self.write_for(id, Next::Suspend, None, carry, Vec::new(), Vec::new()),
+            None => self.finish(id, &Reply::Refused(Refused::ShuttingDown)),
+        }
+    }
+}

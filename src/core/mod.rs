@@ -1,0 +1,20 @@
+//! Decides. No I/O, no clock, no runtime: time and randomness are arguments.
+
+pub mod ids;
+pub mod limits;
+pub mod model;
+pub mod time;
+pub mod zones;
+
+pub mod availability;
+pub mod ranking;
+pub mod reasons;
+pub mod round;
+pub mod slots;
+
+pub mod message;
+pub mod random;
+pub mod record;
+
+pub mod coordinator;
+pub mod participant;
