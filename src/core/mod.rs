@@ -12,6 +12,8 @@ pub mod reasons;
 pub mod round;
 pub mod slots;
 
+pub mod batch;
+pub mod listing;
 pub mod message;
 pub mod random;
 pub mod record;

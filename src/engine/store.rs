@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::core::ids::{MeetingId, ParticipantId};
-use crate::core::model::{Meeting, MeetingState};
-use crate::core::record::{
-    Applied, EventRow, Read, ReadResult, Snapshot, Transaction,
-};
-use crate::core::time::TimeRange;
+use crate::core::ids::MeetingId;
+pub use crate::core::listing::{EventFilter, MeetingFilter, MeetingKey};
+use crate::core::model::Meeting;
+use crate::core::record::{Applied, EventRow, Read, ReadResult, Snapshot, Transaction};
 
 /// Why the store did not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -73,52 +71,6 @@ pub trait Reader: Send + Sync + 'static {
 
     /// The sequences of the oldest kept and of the newest event; `None` if there never was one.
     fn event_bounds(&self) -> Result<Option<(u64, u64)>, StoreError>;
-}
-
-/// Which meetings to list. All conditions must hold.
-#[derive(Clone, Debug, Default)]
-pub struct MeetingFilter {
-    /// The slot overlaps this.
-    pub range: Option<TimeRange>,
-    /// Has this attendee.
-    pub participant: Option<ParticipantId>,
-    /// Is in one of these states; empty: any.
-    pub states: Vec<MeetingState>,
-    /// Comes after this one in the order of the list: (slot start in µs, or none; create time in µs; id).
-    pub after: Option<MeetingKey>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-/// A meeting's place in the list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MeetingKey {
-    /// Slot start, microseconds since 1970; none sorts last.
-    pub start: Option<i64>,
-    /// Creation, microseconds since 1970; counts only among those without a slot.
-    pub created: i64,
-    /// Breaks ties.
-    pub id: MeetingId,
-}
-
-impl MeetingKey {
-    /// The meeting's place.
-    pub fn of(meeting: &Meeting) -> Self {
-        Self {
-            start: meeting.slot.map(|slot| slot.start.timestamp_micros()),
-            created: meeting.create_time.timestamp_micros(),
-            id: meeting.id.clone(),
-        }
-    }
-}
-
-/// Which events to read. All conditions must hold.
-#[derive(Clone, Debug, Default)]
-pub struct EventFilter {
-    /// Of this meeting.
-    pub meeting: Option<MeetingId>,
-    /// Of meetings with this attendee.
-    pub participant: Option<ParticipantId>,
 }
 
 /// Some events, and how far was looked.

@@ -1,0 +1,115 @@
+//! What the rest of the program holds of the engine: cheap to clone, and never a channel.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::core::coordinator::{Command, Counters, Reply};
+use crate::core::ids::SessionId;
+
+use super::directory::Directory;
+use super::run::ToEngine;
+use super::session::Session;
+use super::store::Reader;
+
+/// How long a caller waits for a place in the engine's queue.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why the engine did not take something, or can't say what became of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Its queue is full.
+    #[error("too many requests at once")]
+    Overloaded,
+    /// It has stopped, or is about to.
+    #[error("the scheduler is shutting down")]
+    Stopped,
+    /// The store failed: nothing was promised; the same request id finds out later what became of it.
+    #[error("the store can't be used at the moment; ask again with the same request_id")]
+    StoreUnavailable,
+}
+
+/// A handle on the running engine.
+#[derive(Clone, Debug)]
+pub struct EngineHandle {
+    pub(super) inputs: mpsc::Sender<ToEngine>,
+    pub(super) closed: mpsc::Sender<SessionId>,
+    pub(super) sessions: Arc<AtomicU64>,
+    pub(super) reader: Shared,
+    pub(super) directory: Arc<Directory>,
+    pub(super) events: watch::Receiver<u64>,
+}
+
+/// The reader, wrapped for `Debug`.
+#[derive(Clone)]
+pub(super) struct Shared(pub(super) Arc<dyn Reader>);
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reader")
+    }
+}
+
+impl EngineHandle {
+    /// Hands in a command and waits for its reply. Whoever stops waiting stops nothing (PROTOCOL.md: an organizer
+    /// that hangs up ends nothing).
+    pub async fn call(&self, command: Command, deadline: Option<Duration>) -> Result<Reply, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(ToEngine::Command { command: Box::new(command), deadline, reply }).await?;
+        answer.await.map_err(|_| EngineError::Stopped)?
+    }
+
+    /// A new stream of an agent host.
+    pub async fn open_session(&self) -> Result<Session, EngineError> {
+        let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
+        let (session, sender) = Session::new(id, self.clone());
+        self.send(ToEngine::Open(id, sender)).await?;
+        Ok(session)
+    }
+
+    /// Takes no more commands, decides or gives up what is in flight within `grace`, and ends all streams. Returns
+    /// when all that is on disk.
+    pub async fn drain(&self, grace: Duration) -> Result<(), EngineError> {
+        let (done, drained) = oneshot::channel();
+        self.send(ToEngine::Drain(grace, done)).await?;
+        drained.await.map_err(|_| EngineError::Stopped)
+    }
+
+    /// What the core has counted.
+    pub async fn counters(&self) -> Result<Counters, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(ToEngine::Counters(reply)).await?;
+        answer.await.map_err(|_| EngineError::Stopped)
+    }
+
+    /// Who is known and connected.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Reads beside the writer.
+    pub fn reader(&self) -> Arc<dyn Reader> {
+        self.reader.0.clone()
+    }
+
+    /// Changes whenever events were committed.
+    pub fn events_changed(&self) -> watch::Receiver<u64> {
+        self.events.clone()
+    }
+
+    pub(super) async fn send(&self, input: ToEngine) -> Result<(), EngineError> {
+        use mpsc::error::SendTimeoutError;
+        match self.inputs.send_timeout(input, PATIENCE).await {
+            Ok(()) => Ok(()),
+            Err(SendTimeoutError::Timeout(_)) => Err(EngineError::Overloaded),
+            Err(SendTimeoutError::Closed(_)) => Err(EngineError::Stopped),
+        }
+    }
+
+    /// Called from a destructor, so it can't wait: the engine sweeps closed streams by itself if this is full.
+    pub(super) fn close(&self, id: SessionId) {
+        self.closed.try_send(id).ok();
+    }
+}

@@ -1,0 +1,362 @@
+//! The loop: inputs in, core, operations and effects out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::clock::Clock;
+use super::directory::Directory;
+use super::handle::{EngineError, EngineHandle, Shared};
+use super::session::{End, Outgoing, SessionSender};
+use super::store::{Operation, OperationResult, Store, StoreError};
+use super::writer::{Answer, Ask, Writer};
+use crate::core::coordinator::{Command, Coordinator, Counters, Effect, Input, OpId, Reply, Start};
+use crate::core::ids::{SessionId, Ticket};
+use crate::core::limits;
+use crate::core::message::AgentMessage;
+use crate::core::record::{Snapshot, Write};
+
+/// Inputs taken before effects are carried out: many decisions share one commit.
+const BATCH: usize = 1024;
+/// How long a store that failed is left alone before it is tried again.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the handle sends.
+#[derive(Debug)]
+pub(super) enum ToEngine {
+    Command {
+        command: Box<Command>,
+        deadline: Option<Duration>,
+        reply: oneshot::Sender<Result<Reply, EngineError>>,
+    },
+    Open(SessionId, SessionSender),
+    Agent(SessionId, Vec<AgentMessage>),
+    Drain(Duration, oneshot::Sender<()>),
+    Counters(oneshot::Sender<Counters>),
+}
+
+/// Starts the engine over a store: reads what is live, and runs until the last handle is gone or it is drained.
+///
+/// `seed` is for jitter and names. The join handle ends when the engine has ended; an error is a reason for the
+/// process to end too (it was fenced off by another one).
+pub async fn start(
+    store: impl Store,
+    seed: u64,
+) -> Result<(EngineHandle, JoinHandle<Result<(), EngineError>>), StoreError> {
+    let reader = store.reader();
+    let spawn_failed = |error: std::io::Error| StoreError::Unopenable(format!("no thread for the store: {error}"));
+    let mut writer = Writer::start(store).map_err(spawn_failed)?;
+    let snapshot = read_snapshot(&mut writer).await?;
+    let (inputs, inputs_out) = mpsc::channel(limits::ENGINE_QUEUE);
+    let (closed, closed_out) = mpsc::channel(limits::ENGINE_QUEUE);
+    let (events_in, events) = watch::channel(0);
+    let directory = Arc::new(Directory::new());
+    let clock = Clock::start();
+    let (core, effects) = Coordinator::start(clock.now(), Start { snapshot, seed });
+    let mut engine = Engine {
+        core: Some(core),
+        clock,
+        seed,
+        writer,
+        gathered: Vec::new(),
+        committing: false,
+        has_events: false,
+        retry: None,
+        sessions: HashMap::new(),
+        replies: HashMap::new(),
+        next_ticket: 0,
+        directory: directory.clone(),
+        events: events_in,
+        drain: None,
+        drained: false,
+        fenced: false,
+    };
+    engine.carry_out(effects);
+    let handle = EngineHandle {
+        inputs,
+        closed,
+        sessions: Arc::new(AtomicU64::new(1)),
+        reader: Shared(reader),
+        directory,
+        events,
+    };
+    let task = tokio::spawn(engine.run(inputs_out, closed_out));
+    Ok((handle, task))
+}
+
+async fn read_snapshot(writer: &mut Writer) -> Result<Snapshot, StoreError> {
+    let gone = || StoreError::Unreadable("the store's thread has ended".into());
+    writer.asks.send(Ask::Snapshot).await.map_err(|_| gone())?;
+    match writer.answers.recv().await {
+        Some(Answer::Snapshot(snapshot)) => snapshot.map(|s| *s),
+        Some(Answer::Ran(_)) | None => Err(gone()),
+    }
+}
+
+struct Engine {
+    /// `None` while the store is out of order.
+    core: Option<Coordinator>,
+    clock: Clock,
+    seed: u64,
+    writer: Writer,
+    gathered: Vec<(OpId, Operation)>,
+    committing: bool,
+    has_events: bool,
+    retry: Option<tokio::time::Instant>,
+    sessions: HashMap<SessionId, SessionSender>,
+    replies: HashMap<Ticket, oneshot::Sender<Result<Reply, EngineError>>>,
+    next_ticket: u64,
+    directory: Arc<Directory>,
+    events: watch::Sender<u64>,
+    drain: Option<oneshot::Sender<()>>,
+    drained: bool,
+    fenced: bool,
+}
+
+impl Engine {
+    async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<ToEngine>,
+        mut closed: mpsc::Receiver<SessionId>,
+    ) -> Result<(), EngineError> {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            if self.fenced {
+                return Err(EngineError::StoreUnavailable);
+            }
+            if self.drained && self.gathered.is_empty() && !self.committing {
+                self.end_all(End::ShuttingDown);
+                if let Some(done) = self.drain.take() {
+                    // Whoever asked for the drain may have given up waiting.
+                    done.send(()).ok();
+                }
+                return Ok(());
+            }
+            self.commit_next();
+            let wake = self.core.as_ref().and_then(Coordinator::poll_timeout).map(|at| self.clock.at(at));
+            let wake = wake.or(self.retry);
+            tokio::select! {
+                biased;
+                Some(answer) = self.writer.answers.recv() => self.answered(answer),
+                Some(id) = closed.recv() => self.closed(id),
+                n = inputs.recv_many(&mut batch, BATCH) => {
+                    if n == 0 {
+                        return Ok(());
+                    }
+                    for input in batch.drain(..) {
+                        self.input(input);
+                    }
+                }
+                () = sleep_until(wake) => self.timeout(),
+            }
+        }
+    }
+
+    /// One group at a time is on its way; the rest gathers behind it.
+    fn commit_next(&mut self) {
+        if self.committing || self.gathered.is_empty() {
+            return;
+        }
+        let rest = self.gathered.split_off(self.gathered.len().min(limits::COMMIT_GROUP));
+        let group = std::mem::replace(&mut self.gathered, rest);
+        let is_event = |op: &(OpId, Operation)| match &op.1 {
+            Operation::Apply(transaction) => transaction.writes.iter().any(|w| matches!(w, Write::Event(_))),
+            Operation::Read(_) => false,
+        };
+        self.has_events = group.iter().any(is_event);
+        self.committing = true;
+        // There is room for one question, and none is open; a thread that is gone answers nothing, which ends the loop.
+        if self.writer.asks.try_send(Ask::Run(group)).is_err() {
+            tracing::error!("the store's thread is gone");
+            self.fenced = true;
+        }
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        self.committing = false;
+        match answer {
+            Answer::Ran(Ok(results)) => {
+                if self.has_events {
+                    self.events.send_modify(|n| *n += 1);
+                }
+                for (op, result) in results {
+                    let input = match result {
+                        OperationResult::Applied(applied) => Input::Applied(op, applied),
+                        OperationResult::Read(read) => Input::Read(op, read),
+                    };
+                    self.handle(input);
+                }
+            }
+            Answer::Ran(Err(error)) => self.store_failed(&error),
+            Answer::Snapshot(Ok(snapshot)) => self.restart(*snapshot),
+            Answer::Snapshot(Err(error)) => {
+                tracing::warn!(%error, "the store is still out of order");
+                self.retry = Some(tokio::time::Instant::now() + STORE_PAUSE);
+            }
+        }
+    }
+
+    /// Never guess what is on disk: everything in memory is dropped, and read anew.
+    fn store_failed(&mut self, error: &StoreError) {
+        tracing::error!(%error, "the store failed: starting over from what it has");
+        self.core = None;
+        self.gathered.clear();
+        self.end_all(End::StoreFailed);
+        for (_, reply) in self.replies.drain() {
+            // Callers that hung up need no answer.
+            reply.send(Err(EngineError::StoreUnavailable)).ok();
+        }
+        self.retry = Some(tokio::time::Instant::now());
+    }
+
+    fn restart(&mut self, snapshot: Snapshot) {
+        self.retry = None;
+        self.seed = self.seed.wrapping_add(1);
+        let (core, effects) = Coordinator::start(self.clock.now(), Start { snapshot, seed: self.seed });
+        self.core = Some(core);
+        tracing::info!("the store is in order again");
+        self.carry_out(effects);
+        if let Some(done) = self.drain.take() {
+            self.begin_drain(Duration::ZERO, done);
+        }
+    }
+
+    fn timeout(&mut self) {
+        match (&self.core, self.retry) {
+            (Some(_), _) => self.handle(Input::Timeout),
+            (None, Some(_)) if !self.committing => {
+                self.retry = None;
+                self.committing = true;
+                if self.writer.asks.try_send(Ask::Snapshot).is_err() {
+                    self.fenced = true;
+                }
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn input(&mut self, input: ToEngine) {
+        match input {
+            ToEngine::Command { command, deadline, reply } if self.core.is_some() => {
+                self.next_ticket += 1;
+                let ticket = Ticket(self.next_ticket);
+                self.replies.insert(ticket, reply);
+                self.handle(Input::Command { ticket, command: *command, deadline });
+            }
+            ToEngine::Command { reply, .. } => {
+                reply.send(Err(EngineError::StoreUnavailable)).ok();
+            }
+            ToEngine::Open(id, mut sender) => match (&self.core, &self.drain) {
+                (None, _) => sender.end(End::StoreFailed),
+                (_, Some(_)) => sender.end(End::ShuttingDown),
+                (Some(_), None) => {
+                    self.sessions.insert(id, sender);
+                }
+            },
+            ToEngine::Agent(id, messages) => {
+                for message in messages {
+                    if self.sessions.contains_key(&id) {
+                        self.handle(Input::Agent(id, message));
+                    }
+                }
+            }
+            ToEngine::Drain(grace, done) => self.begin_drain(grace, done),
+            ToEngine::Counters(reply) => {
+                let counters = self.core.as_ref().map(Coordinator::counters).unwrap_or_default();
+                reply.send(counters).ok();
+            }
+        }
+    }
+
+    fn begin_drain(&mut self, grace: Duration, done: oneshot::Sender<()>) {
+        self.drain = Some(done);
+        match self.core {
+            Some(_) => self.handle(Input::Drain(grace)),
+            None => self.drained = true,
+        }
+    }
+
+    fn closed(&mut self, id: SessionId) {
+        if self.sessions.remove(&id).is_some() && self.core.is_some() {
+            self.handle(Input::SessionClosed(id));
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = self.clock.now();
+        if let Some(core) = &mut self.core {
+            let effects = core.handle(now, input);
+            self.carry_out(effects);
+        }
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        let mut behind = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Apply(op, transaction) => self.gathered.push((op, Operation::Apply(transaction))),
+                Effect::Read(op, read) => self.gathered.push((op, Operation::Read(read))),
+                Effect::Send(session, to, message) => {
+                    if !self.send(session, Outgoing::Message(to, message)) {
+                        behind.push(session);
+                    }
+                }
+                Effect::Reject(session, participant, why) => {
+                    if !self.send(session, Outgoing::Rejected(participant, why)) {
+                        behind.push(session);
+                    }
+                }
+                Effect::Reply(ticket, reply) => {
+                    if let Some(waiting) = self.replies.remove(&ticket) {
+                        // An organizer that hung up asks again with its request id.
+                        waiting.send(Ok(reply)).ok();
+                    }
+                }
+                Effect::Participant(row, since) => self.directory.set(row, since),
+                Effect::Alarm(text) => tracing::error!(alarm = true, "{text}"),
+                Effect::Fenced => {
+                    tracing::error!("another scheduler has taken over the store");
+                    self.fenced = true;
+                }
+                Effect::Drained => self.drained = true,
+            }
+        }
+        for session in behind {
+            self.overflow(session);
+        }
+    }
+
+    fn send(&self, session: SessionId, outgoing: Outgoing) -> bool {
+        self.sessions.get(&session).is_none_or(|sender| sender.send(outgoing))
+    }
+
+    /// A stream that reads too slowly delays nobody: it ends, and reconciliation heals it.
+    fn overflow(&mut self, id: SessionId) {
+        if let Some(mut sender) = self.sessions.remove(&id) {
+            tracing::warn!(session = id.0, "a stream is too far behind, or gone: ended");
+            sender.end(End::Overflow);
+            self.handle(Input::SessionClosed(id));
+        }
+    }
+
+    fn end_all(&mut self, why: End) {
+        for (_, mut sender) in self.sessions.drain() {
+            if why == End::ShuttingDown {
+                sender.send(Outgoing::Drain);
+            }
+            sender.end(why);
+        }
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+

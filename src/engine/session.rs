@@ -1,0 +1,88 @@
+//! One stream of an agent host, as the engine and the stream's own tasks share it.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::core::coordinator::Rejected;
+use crate::core::ids::{ParticipantId, SessionId};
+use crate::core::limits;
+use crate::core::message::{AgentMessage, SchedulerMessage};
+
+use super::handle::{EngineError, EngineHandle};
+use super::run::ToEngine;
+
+/// What goes out over a stream.
+#[derive(Clone, Debug)]
+pub enum Outgoing {
+    /// A message for these participants.
+    Message(Vec<ParticipantId>, SchedulerMessage),
+    /// A message of the agent's could not be used.
+    Rejected(ParticipantId, Rejected),
+    /// The scheduler is going away.
+    Drain,
+}
+
+/// Why the engine ends a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// Shutdown.
+    ShuttingDown,
+    /// More is waiting for it than `limits::SESSION_QUEUE`: it reads too slowly.
+    Overflow,
+    /// The store failed; reconciliation heals it.
+    StoreFailed,
+}
+
+/// The engine's end of a stream.
+#[derive(Debug)]
+pub(super) struct SessionSender {
+    queue: mpsc::Sender<Outgoing>,
+    end: Option<oneshot::Sender<End>>,
+}
+
+impl SessionSender {
+    /// Queues without waiting; `false` if the stream is gone or too far behind.
+    pub(super) fn send(&self, outgoing: Outgoing) -> bool {
+        self.queue.try_send(outgoing).is_ok()
+    }
+
+    pub(super) fn end(&mut self, why: End) {
+        if let Some(end) = self.end.take() {
+            // A stream that is gone already needs no end.
+            end.send(why).ok();
+        }
+    }
+}
+
+/// A stream's end of it. Dropping it tells the engine that the stream is gone.
+#[derive(Debug)]
+pub struct Session {
+    id: SessionId,
+    engine: EngineHandle,
+    queue: Option<mpsc::Receiver<Outgoing>>,
+    end: Option<oneshot::Receiver<End>>,
+}
+
+impl Session {
+    pub(super) fn new(id: SessionId, engine: EngineHandle) -> (Self, SessionSender) {
+        let (queue_in, queue_out) = mpsc::channel(limits::SESSION_QUEUE);
+        let (end_in, end_out) = oneshot::channel();
+        let session = Self { id, engine, queue: Some(queue_out), end: Some(end_out) };
+        (session, SessionSender { queue: queue_in, end: Some(end_in) })
+    }
+
+    /// The outgoing half, once: messages, and the end.
+    pub fn outgoing(&mut self) -> Option<(mpsc::Receiver<Outgoing>, oneshot::Receiver<End>)> {
+        Some((self.queue.take()?, self.end.take()?))
+    }
+
+    /// Hands in what the agent host said, in order; waits while the engine is busy.
+    pub async fn received(&self, messages: Vec<AgentMessage>) -> Result<(), EngineError> {
+        self.engine.send(ToEngine::Agent(self.id, messages)).await
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.engine.close(self.id);
+    }
+}

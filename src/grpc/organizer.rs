@@ -1,0 +1,258 @@
+//! `SchedulerService`: organizers.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::{batch, engine_failed, refused, store_failed, unexpected, watch};
+use crate::core::coordinator::{Command, Reply};
+use crate::core::model::Meeting;
+use crate::engine::EngineHandle;
+use crate::engine::store::{MeetingFilter, MeetingKey};
+use crate::wire::requests::{self, ListRequest, ScheduleRequest};
+use crate::wire::{ApiError, meetings, pages, pb};
+
+type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The service; cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Organizer {
+    pub(super) engine: EngineHandle,
+    /// Ends the streams at shutdown.
+    pub(super) stop: CancellationToken,
+}
+
+/// The call's deadline, as the client sent it (gRPC over HTTP/2, "Timeout").
+pub(super) fn deadline<T>(request: &Request<T>) -> Option<Duration> {
+    let value = request.metadata().get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let n: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(n * 3600)),
+        "M" => Some(Duration::from_secs(n * 60)),
+        "S" => Some(Duration::from_secs(n)),
+        "m" => Some(Duration::from_millis(n)),
+        "u" => Some(Duration::from_micros(n)),
+        "n" => Some(Duration::from_nanos(n)),
+        _ => None,
+    }
+}
+
+impl Organizer {
+    pub(super) async fn schedule(
+        &self,
+        request: ScheduleRequest,
+        deadline: Option<Duration>,
+    ) -> Result<pb::Meeting, ApiError> {
+        let (id, understood) = (request.request_id.clone(), request.validate_only.then(|| request.clone()));
+        match self.call(Command::Schedule(Box::new(request)), deadline).await? {
+            Reply::Meeting(meeting) => Ok(match understood {
+                Some(request) => meetings::understood(&request, &meeting.spec, &meeting.time_zone),
+                None => meetings::meeting(&meeting),
+            }),
+            Reply::Refused(why) => Err(refused(why, id.as_ref())),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    async fn call(&self, command: Command, deadline: Option<Duration>) -> Result<Reply, ApiError> {
+        self.engine.call(command, deadline).await.map_err(engine_failed)
+    }
+
+    /// Changes a meeting; the failure says why it stands as before.
+    async fn change(
+        &self,
+        command: Command,
+        deadline: Option<Duration>,
+    ) -> Result<(pb::Meeting, Option<pb::Failure>), ApiError> {
+        match self.call(command, deadline).await? {
+            Reply::Changed(meeting, failure) => {
+                let failure = failure.map(|failure| meetings::failure(&failure, &[]));
+                Ok((meetings::meeting(&meeting), failure))
+            }
+            Reply::Refused(why) => Err(refused(why, None)),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    /// Reads off the runtime's threads.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn crate::engine::store::Reader) -> Result<T, crate::engine::store::StoreError>
+        + Send
+        + 'static,
+    ) -> Result<T, ApiError> {
+        let reader = self.engine.reader();
+        match tokio::task::spawn_blocking(move || read(&*reader)).await {
+            Ok(found) => found.map_err(|error| store_failed(&error)),
+            Err(error) => {
+                tracing::error!(%error, "a read did not come to its end");
+                Err(ApiError::Internal)
+            }
+        }
+    }
+
+    async fn list(&self, request: ListRequest) -> Result<pb::ListMeetingsResponse, ApiError> {
+        let ListRequest { list, after, limit } = request;
+        let filter = MeetingFilter {
+            range: list.range,
+            participant: list.participant.clone(),
+            states: list.states.clone(),
+            after,
+            limit: limit + 1,
+        };
+        let mut found: Vec<Meeting> = self.read(move |reader| reader.meetings(&filter)).await?;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|last| list.next(&MeetingKey::of(last)));
+        Ok(pb::ListMeetingsResponse {
+            meetings: found.iter().map(meetings::meeting).collect(),
+            next_page_token: next.unwrap_or_default(),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl pb::scheduler_service_server::SchedulerService for Organizer {
+    async fn find_meeting_times(
+        &self,
+        request: Request<pb::FindMeetingTimesRequest>,
+    ) -> Result<Response<pb::FindMeetingTimesResponse>, Status> {
+        let deadline = deadline(&request);
+        let find = requests::find(request.into_inner()).map_err(ApiError::from)?;
+        let command = Command::Find { spec: find.spec, options: find.options, limit: find.limit };
+        match self.call(command, deadline).await? {
+            Reply::Found { candidates, failure, counts, time_zone } => {
+                Ok(Response::new(meetings::found(&candidates, failure.as_ref(), &counts, &time_zone)))
+            }
+            Reply::Refused(why) => Err(refused(why, None).into()),
+            reply => Err(unexpected(&reply).into()),
+        }
+    }
+
+    async fn schedule_meeting(
+        &self,
+        request: Request<pb::ScheduleMeetingRequest>,
+    ) -> Result<Response<pb::ScheduleMeetingResponse>, Status> {
+        let deadline = deadline(&request);
+        let request = requests::schedule(request.into_inner()).map_err(ApiError::from)?;
+        let meeting = Some(self.schedule(request, deadline).await?);
+        Ok(Response::new(pb::ScheduleMeetingResponse { meeting }))
+    }
+
+    async fn batch_schedule_meetings(
+        &self,
+        request: Request<pb::BatchScheduleMeetingsRequest>,
+    ) -> Result<Response<pb::BatchScheduleMeetingsResponse>, Status> {
+        let deadline = deadline(&request);
+        let requests = requests::batch(request.into_inner()).map_err(ApiError::from)?;
+        let outcomes = batch::run(self.clone(), requests, deadline).await?;
+        Ok(Response::new(pb::BatchScheduleMeetingsResponse { outcomes }))
+    }
+
+    async fn get_meeting(
+        &self,
+        request: Request<pb::GetMeetingRequest>,
+    ) -> Result<Response<pb::GetMeetingResponse>, Status> {
+        let id = requests::get_meeting(request.into_inner()).map_err(ApiError::from)?;
+        let wanted = id.clone();
+        let found = self.read(move |reader| reader.meeting(&wanted)).await?;
+        let meeting = found.ok_or(ApiError::MeetingNotFound(id))?;
+        Ok(Response::new(pb::GetMeetingResponse { meeting: Some(meetings::meeting(&meeting)) }))
+    }
+
+    async fn list_meetings(
+        &self,
+        request: Request<pb::ListMeetingsRequest>,
+    ) -> Result<Response<pb::ListMeetingsResponse>, Status> {
+        let request = requests::list_meetings(request.into_inner()).map_err(ApiError::from)?;
+        Ok(Response::new(self.list(request).await?))
+    }
+
+    async fn reschedule_meeting(
+        &self,
+        request: Request<pb::RescheduleMeetingRequest>,
+    ) -> Result<Response<pb::RescheduleMeetingResponse>, Status> {
+        let deadline = deadline(&request);
+        let r = requests::reschedule(request.into_inner()).map_err(ApiError::from)?;
+        let (meeting, version, slot) = (r.meeting, r.version, r.slot);
+        let (window, duration, options) = (r.window, r.duration, r.options);
+        let command = Command::Reschedule { meeting, version, slot, window, duration, options };
+        let (meeting, failure) = self.change(command, deadline).await?;
+        Ok(Response::new(pb::RescheduleMeetingResponse { meeting: Some(meeting), failure }))
+    }
+
+    async fn cancel_meeting(
+        &self,
+        request: Request<pb::CancelMeetingRequest>,
+    ) -> Result<Response<pb::CancelMeetingResponse>, Status> {
+        let deadline = deadline(&request);
+        let r = requests::cancel(request.into_inner()).map_err(ApiError::from)?;
+        let command = Command::Cancel { meeting: r.meeting, version: r.version };
+        let (meeting, _) = self.change(command, deadline).await?;
+        Ok(Response::new(pb::CancelMeetingResponse { meeting: Some(meeting) }))
+    }
+
+    async fn update_meeting(
+        &self,
+        request: Request<pb::UpdateMeetingRequest>,
+    ) -> Result<Response<pb::UpdateMeetingResponse>, Status> {
+        let deadline = deadline(&request);
+        let r = requests::update(request.into_inner()).map_err(ApiError::from)?;
+        let command =
+            Command::Update { meeting: r.meeting, version: r.version, change: r.change, options: r.options };
+        let (meeting, failure) = self.change(command, deadline).await?;
+        Ok(Response::new(pb::UpdateMeetingResponse { meeting: Some(meeting), failure }))
+    }
+
+    type WatchMeetingsStream = Boxed<pb::WatchMeetingsResponse>;
+
+    async fn watch_meetings(
+        &self,
+        request: Request<pb::WatchMeetingsRequest>,
+    ) -> Result<Response<Self::WatchMeetingsStream>, Status> {
+        let request = requests::watch_meetings(request.into_inner()).map_err(ApiError::from)?;
+        Ok(Response::new(Box::pin(watch::meetings(self.clone(), request).await?)))
+    }
+
+    async fn list_participants(
+        &self,
+        request: Request<pb::ListParticipantsRequest>,
+    ) -> Result<Response<pb::ListParticipantsResponse>, Status> {
+        let r = requests::list_participants(request.into_inner()).map_err(ApiError::from)?;
+        let mut found = self.engine.directory().page(r.after.as_ref(), r.connected_only, r.limit + 1);
+        let more = found.len() > r.limit;
+        found.truncate(r.limit);
+        let next = found.last().filter(|_| more);
+        let next = next.map(|last| pages::participants_next(r.connected_only, &last.row.id));
+        Ok(Response::new(pb::ListParticipantsResponse {
+            participants: found.iter().map(|v| meetings::participant(&v.row, v.connected_since)).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
+    }
+
+    async fn get_participant(
+        &self,
+        request: Request<pb::GetParticipantRequest>,
+    ) -> Result<Response<pb::GetParticipantResponse>, Status> {
+        let id = requests::get_participant(request.into_inner()).map_err(ApiError::from)?;
+        let view = self.engine.directory().get(&id).ok_or(ApiError::ParticipantNotFound(id))?;
+        let participant = Some(meetings::participant(&view.row, view.connected_since));
+        Ok(Response::new(pb::GetParticipantResponse { participant }))
+    }
+
+    type WatchParticipantsStream = Boxed<pb::WatchParticipantsResponse>;
+
+    async fn watch_participants(
+        &self,
+        _request: Request<pb::WatchParticipantsRequest>,
+    ) -> Result<Response<Self::WatchParticipantsStream>, Status> {
+        Ok(Response::new(Box::pin(watch::participants(self.clone()))))
+    }
+}

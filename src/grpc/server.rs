@@ -1,0 +1,100 @@
+//! The server: services, reflection, health, and its end.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use super::join::Join;
+use super::organizer::Organizer;
+use crate::core::limits;
+use crate::engine::EngineHandle;
+use crate::wire::pb;
+use crate::wire::pb::participant_service_server::ParticipantServiceServer;
+use crate::wire::pb::scheduler_service_server::SchedulerServiceServer;
+
+/// Any error, for messages.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why the server ended other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The transport failed.
+    #[error("the server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The descriptors for reflection are unusable: a fault of the build.
+    #[error("server reflection can't start: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+const KEEPALIVE: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Streams on one connection; an organizer's calls count too.
+const STREAMS: u32 = 2_048;
+/// As hyper has it; tonic would undo it.
+const LOCAL_RESETS: usize = 1_024;
+
+/// What is served.
+#[derive(Clone, Debug)]
+pub struct Grpc {
+    /// Who decides.
+    pub engine: EngineHandle,
+    /// Cancelled when streams have to end.
+    pub stop: CancellationToken,
+}
+
+/// Serves until `until` comes: then the health service says NOT_SERVING, the engine drains, streams end with
+/// UNAVAILABLE, and what is left of open connections is cut after `limits::DRAIN`.
+pub async fn serve(
+    grpc: Grpc,
+    listener: TcpListener,
+    until: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<SchedulerServiceServer<Organizer>>().await;
+    health.set_serving::<ParticipantServiceServer<Join>>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+    };
+    let organizer = Organizer { engine: grpc.engine.clone(), stop: grpc.stop.clone() };
+    let organizer = SchedulerServiceServer::new(organizer).max_decoding_message_size(limits::REQUEST_BYTES);
+    let join = Join { engine: grpc.engine.clone() };
+    let join = ParticipantServiceServer::new(join).max_decoding_message_size(limits::FRAME_BYTES);
+    let drained = CancellationToken::new();
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(STREAMS)
+        .http2_max_local_error_reset_streams(Some(LOCAL_RESETS))
+        .add_service(organizer)
+        .add_service(join)
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(30))),
+            drained.clone().cancelled_owned(),
+        );
+    let stopping = async {
+        until.await;
+        health.set_not_serving::<SchedulerServiceServer<Organizer>>().await;
+        health.set_not_serving::<ParticipantServiceServer<Join>>().await;
+        if let Err(error) = grpc.engine.drain(limits::DRAIN / 2).await {
+            tracing::warn!(%error, "the engine was gone before it drained");
+        }
+        grpc.stop.cancel();
+        drained.cancel();
+        tokio::time::sleep(limits::DRAIN / 2).await;
+        tracing::warn!("connections that are still open are cut");
+    };
+    tokio::select! {
+        served = server => Ok(served?),
+        () = stopping => Ok(()),
+    }
+}

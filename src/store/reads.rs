@@ -1,0 +1,219 @@
+//! Conditions, reads and the snapshot as SQL, on the writer's connection.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::core::ids::{Attempt, Epoch, MeetingId, ParticipantId, RequestId};
+use crate::core::message::Booking;
+use crate::core::model::Meeting;
+use crate::core::record::{
+    AttemptRow, AttemptState, Condition, Delivery, DeliveryBody, ParticipantPromises, Read, ReadResult, Snapshot,
+};
+use crate::core::time::{Instant, TimeRange};
+
+use super::keys::{self, Span};
+use super::rows::{self, number, text};
+
+/// Booked rows of ?1 that overlap [?2, ?3). By their start, which lies at most the longest row before ?2.
+pub const OVERLAPPING: &str = "SELECT meeting_id, n FROM bookings
+     WHERE participant = ?1 AND start_us > ?2 - (SELECT longest_us FROM store)
+     AND start_us < ?3 AND end_us > ?2 AND start_us < end_us";
+
+/// What a confirm of each booked row of ?1 that ends after ?2 says.
+pub const PROMISED: &str = "SELECT b.meeting_id, b.n, a.body, m.title, m.organizer, m.sequence
+     FROM bookings b
+     CROSS JOIN attempts a ON a.meeting_id = b.meeting_id AND a.n = b.n
+     CROSS JOIN meetings m ON m.id = b.meeting_id
+     WHERE b.participant = ?1 AND b.start_us > ?2 - (SELECT longest_us FROM store) AND b.end_us > ?2
+     ORDER BY b.start_us, b.meeting_id, b.n";
+
+/// Meetings with live work.
+pub const LIVE_MEETINGS: &str = "SELECT id, body FROM meetings WHERE state IN ('SCHEDULING', 'DISPLACED')
+     UNION ALL
+     SELECT id, body FROM meetings WHERE state = 'CONFIRMED'
+     AND id IN (SELECT meeting_id FROM attempts WHERE state = 'HOLDING')
+     ORDER BY id";
+
+/// Attempts that are not decided.
+pub const HOLDING: &str =
+    "SELECT meeting_id, n, state, body FROM attempts WHERE state = 'HOLDING' ORDER BY meeting_id, n";
+
+/// Whether the condition holds.
+pub fn holds(db: &Connection, condition: &Condition) -> rusqlite::Result<bool> {
+    match condition {
+        Condition::AttemptIs(attempt, state) => Ok(attempt_state(db, attempt)? == Some(*state)),
+        Condition::AttemptUnused(attempt) => Ok(attempt_state(db, attempt)?.is_none()),
+        Condition::MeetingVersion(id, version) => {
+            let stored: Option<i64> = db
+                .prepare_cached("SELECT version FROM meetings WHERE id = ?1")?
+                .query_row([id.as_str()], |row| row.get(0))
+                .optional()?;
+            Ok(stored == Some(version.cast_signed()))
+        }
+        Condition::MeetingUnused(id, request) => db
+            .prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM meetings WHERE id = ?1 OR request_id = ?2)")?
+            .query_row([id.as_str(), request.as_str()], |row| row.get(0)),
+        Condition::LineageIs(id, lineage) => {
+            let stored: Option<i64> = db
+                .prepare_cached("SELECT lineage FROM participants WHERE id = ?1")?
+                .query_row([id.as_str()], |row| row.get(0))
+                .optional()?;
+            Ok(stored == Some(lineage.0))
+        }
+        Condition::EpochIs(id, epoch) => {
+            let stored: Option<i64> = db
+                .prepare_cached("SELECT epoch FROM participants WHERE id = ?1")?
+                .query_row([id.as_str()], |row| row.get(0))
+                .optional()?;
+            Ok(stored.map_or_else(Epoch::default, Epoch) == *epoch)
+        }
+        Condition::NoOverlap { participant, during, except } => free(db, participant, during, except),
+        Condition::GenerationIs(generation) => {
+            let stored: i64 =
+                db.prepare_cached("SELECT generation FROM store")?.query_row([], |row| row.get(0))?;
+            Ok(stored == i64::from(*generation))
+        }
+    }
+}
+
+fn attempt_state(db: &Connection, attempt: &Attempt) -> rusqlite::Result<Option<AttemptState>> {
+    db.prepare_cached("SELECT state FROM attempts WHERE meeting_id = ?1 AND n = ?2")?
+        .query_row(params![attempt.meeting.as_str(), number(attempt.n)], |row| {
+            let word = text(row, 0)?;
+            rows::attempt_state(word).ok_or_else(|| rows::bad("state", attempt, word))
+        })
+        .optional()
+}
+
+fn free(
+    db: &Connection,
+    participant: &ParticipantId,
+    during: &TimeRange,
+    except: &[Attempt],
+) -> rusqlite::Result<bool> {
+    let span = Span::of(during);
+    if span.length() == 0 {
+        return Ok(true);
+    }
+    let mut statement = db.prepare_cached(OVERLAPPING)?;
+    let mut found = statement.query(params![participant.as_str(), span.start, span.end])?;
+    while let Some(row) = found.next()? {
+        if !except.contains(&rows::attempt(row, 0)?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Answers a read.
+pub fn read(db: &Connection, read: &Read) -> rusqlite::Result<ReadResult> {
+    Ok(match read {
+        Read::Request(request) => ReadResult::Request(by_request(db, request)?.map(Box::new)),
+        Read::Meeting(id) => ReadResult::Meeting(match meeting(db, id)? {
+            Some(meeting) => {
+                let booked = match meeting.booked {
+                    Some(n) => attempt(db, &Attempt::new(id.clone(), n))?,
+                    None => None,
+                };
+                Some(Box::new((meeting, booked)))
+            }
+            None => None,
+        }),
+        Read::Attempt(name) => ReadResult::Attempt(match attempt(db, name)? {
+            Some(row) => meeting(db, &name.meeting)?.map(|meeting| Box::new((row, meeting))),
+            None => None,
+        }),
+        Read::Promises { participant, reported, after } => {
+            let booked = promised(db, participant, *after)?;
+            let reported = reported
+                .iter()
+                .map(|name| Ok((name.clone(), attempt(db, name)?)))
+                .collect::<rusqlite::Result<_>>()?;
+            ReadResult::Promises(Box::new(ParticipantPromises { booked, reported }))
+        }
+    })
+}
+
+/// The meeting of an id.
+pub fn meeting(db: &Connection, id: &MeetingId) -> rusqlite::Result<Option<Meeting>> {
+    db.prepare_cached("SELECT body FROM meetings WHERE id = ?1")?
+        .query_row([id.as_str()], |row| rows::meeting(text(row, 0)?, id.as_str()))
+        .optional()
+}
+
+fn by_request(db: &Connection, request: &RequestId) -> rusqlite::Result<Option<Meeting>> {
+    db.prepare_cached("SELECT id, body FROM meetings WHERE request_id = ?1")?
+        .query_row([request.as_str()], |row| rows::meeting(text(row, 1)?, text(row, 0)?))
+        .optional()
+}
+
+fn attempt(db: &Connection, name: &Attempt) -> rusqlite::Result<Option<AttemptRow>> {
+    db.prepare_cached("SELECT state, body FROM attempts WHERE meeting_id = ?1 AND n = ?2")?
+        .query_row(params![name.meeting.as_str(), number(name.n)], |row| {
+            rows::attempt_row(text(row, 0)?, text(row, 1)?, name)
+        })
+        .optional()
+}
+
+fn promised(
+    db: &Connection,
+    participant: &ParticipantId,
+    after: Instant,
+) -> rusqlite::Result<Vec<Booking>> {
+    db.prepare_cached(PROMISED)?
+        .query_map(params![participant.as_str(), keys::micros(after)], |row| {
+            let name = rows::attempt(row, 0)?;
+            let promised: rows::Promised = rows::from_json(text(row, 2)?, "attempt", &name.to_string())?;
+            Ok(promised.booking(name, row.get(3)?, row.get(4)?, row.get(5)?))
+        })?
+        .collect()
+}
+
+/// What the core needs to start.
+pub fn snapshot(db: &Connection) -> rusqlite::Result<Snapshot> {
+    let (generation, incarnation) = db
+        .prepare_cached("SELECT generation, incarnation FROM store")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let live_meetings = db
+        .prepare_cached(LIVE_MEETINGS)?
+        .query_map([], |row| rows::meeting(text(row, 1)?, text(row, 0)?))?
+        .collect::<rusqlite::Result<_>>()?;
+    let holding = db
+        .prepare_cached(HOLDING)?
+        .query_map([], |row| rows::attempt_row(text(row, 2)?, text(row, 3)?, &rows::attempt(row, 0)?))?
+        .collect::<rusqlite::Result<_>>()?;
+    let participants = db
+        .prepare_cached(&format!("SELECT {} FROM participants ORDER BY id", rows::PARTICIPANT_COLUMNS))?
+        .query_map([], rows::participant)?
+        .collect::<rusqlite::Result<_>>()?;
+    let deliveries = deliveries(db)?;
+    Ok(Snapshot { generation, incarnation, live_meetings, holding, participants, deliveries })
+}
+
+fn deliveries(db: &Connection) -> rusqlite::Result<Vec<Delivery>> {
+    let mut bodies: HashMap<i64, DeliveryBody> = HashMap::new();
+    let mut select = db.prepare_cached("SELECT id, body FROM confirms")?;
+    let mut found = select.query([])?;
+    while let Some(row) = found.next()? {
+        let id: i64 = row.get(0)?;
+        bodies.insert(id, rows::from_json(text(row, 1)?, "confirm", &id.to_string())?);
+    }
+    db.prepare_cached(
+        "SELECT participant, meeting_id, n, kind, confirm, cause FROM deliveries
+         ORDER BY participant, meeting_id, n",
+    )?
+    .query_map([], |row| {
+        let attempt = rows::attempt(row, 1)?;
+        let (confirm, cause): (Option<i64>, Option<String>) = (row.get(4)?, row.get(5)?);
+        let body = match (confirm, cause) {
+            (Some(id), None) => bodies.get(&id).cloned(),
+            (None, Some(cause)) => rows::release_cause(&cause).map(DeliveryBody::Release),
+            _ => None,
+        };
+        let body = body.filter(|body| text(row, 3).is_ok_and(|kind| kind == rows::ack_kind_word(body.kind())));
+        let body = body.ok_or_else(|| rows::bad("delivery", &attempt, "its body is missing or of another kind"))?;
+        Ok(Delivery { participant: ParticipantId::new(text(row, 0)?), attempt, body })
+    })?
+    .collect()
+}
