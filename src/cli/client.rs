@@ -1,6 +1,5 @@
 //! The connection to a scheduler, and the terminal: the only parts of the organizer's commands that do I/O.
 
-use std::error::Error;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use serde_json::Value;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
-use super::error::CliError;
+use super::error::{CliError, innermost};
 use super::parse;
 use super::when::Reference;
 use super::zone::{self, Asker, SystemHints, Zone};
@@ -112,15 +111,6 @@ pub async fn connect(address: &str, timeout: Duration) -> Result<Channel, CliErr
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE);
     endpoint.connect().await.map_err(failed)
-}
-
-/// The last cause of an error: the one that says what happened.
-fn innermost(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 /// A connection to a scheduler.

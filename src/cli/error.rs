@@ -1,5 +1,6 @@
 //! What can go wrong with a command, in words, and the exit code that scripts see.
 
+use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
@@ -89,14 +90,35 @@ pub enum CliError {
         /// What the person can do.
         hint: Option<String>,
     },
+    /// The connection broke off while an answer was awaited.
+    Lost {
+        /// Why.
+        cause: String,
+        /// What the person can do.
+        hint: Option<String>,
+    },
     /// The result can't be written.
     Output(io::Error),
 }
 
 impl From<Status> for CliError {
     fn from(status: Status) -> Self {
-        Self::Call { status: Box::new(status), hint: None }
+        let made_here = matches!(status.code(), Code::Unknown | Code::Internal | Code::Unavailable);
+        match status.source().filter(|_| made_here) {
+            // Only statuses that this end made from a broken connection have a source.
+            Some(source) => Self::Lost { cause: innermost(source), hint: None },
+            None => Self::Call { status: Box::new(status), hint: None },
+        }
     }
+}
+
+/// The last cause of an error: the one that says what happened.
+pub fn innermost(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 impl CliError {
@@ -104,7 +126,7 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
-            Self::Connect { .. } => Exit::Unavailable,
+            Self::Connect { .. } | Self::Lost { .. } => Exit::Unavailable,
             Self::Deadline { .. } => Exit::Deadline,
             Self::Output(_) => Exit::Failed,
             Self::Call { status, .. } => match status.code() {
@@ -122,6 +144,7 @@ impl CliError {
     pub fn or_hint(self, text: impl FnOnce() -> String) -> Self {
         match self {
             Self::Deadline { timeout, .. } => Self::Deadline { timeout, hint: Some(text()) },
+            Self::Lost { cause, .. } => Self::Lost { cause, hint: Some(text()) },
             Self::Call { status, .. } if outcome_unknown(status.code()) => {
                 Self::Call { status, hint: Some(text()) }
             }
@@ -144,6 +167,10 @@ impl CliError {
             Self::Deadline { timeout, hint } => {
                 with_hint(format!("error: no answer within {timeout:?} (see --timeout)\n"), hint)
             }
+            Self::Lost { cause, hint } => with_hint(
+                format!("error: the connection to the scheduler was lost: {}\n", clean(cause)),
+                hint,
+            ),
             Self::Output(error) => format!("error: can't write the result: {error}\n"),
         }
     }
@@ -152,7 +179,7 @@ impl CliError {
     pub fn json(&self) -> Value {
         let mut error = json!({ "code": self.code_name(), "exitCode": self.exit() as u8 });
         let hint = match self {
-            Self::Call { hint, .. } | Self::Deadline { hint, .. } => hint.as_ref(),
+            Self::Call { hint, .. } | Self::Deadline { hint, .. } | Self::Lost { hint, .. } => hint.as_ref(),
             Self::Usage(_) | Self::Connect { .. } | Self::Output(_) => None,
         };
         match self {
@@ -177,7 +204,11 @@ impl CliError {
                     .map(|bad| json!({ "field": bad.flag, "description": bad_value(bad) }))
                     .collect();
             }
-            other => error["message"] = json!(other.text().trim_end()),
+            other => {
+                let text = other.text();
+                let first = text.lines().next().unwrap_or_default();
+                error["message"] = json!(first.strip_prefix("error: ").unwrap_or(first));
+            }
         }
         if let Some(hint) = hint {
             error["hint"] = json!(hint);
@@ -188,7 +219,7 @@ impl CliError {
     fn code_name(&self) -> &'static str {
         match self {
             Self::Usage(_) => "INVALID_ARGUMENT",
-            Self::Connect { .. } => "UNAVAILABLE",
+            Self::Connect { .. } | Self::Lost { .. } => "UNAVAILABLE",
             Self::Deadline { .. } => "DEADLINE_EXCEEDED",
             Self::Output(_) => "UNKNOWN",
             Self::Call { status, .. } => code_name(status.code()),
@@ -361,6 +392,22 @@ mod tests {
         let text = error.text();
         assert!(text.contains("at http://127.0.0.1:1: Connection refused") && text.contains("quorate serve"));
         assert_eq!(error.json()["error"]["code"], "UNAVAILABLE");
+    }
+
+    #[test]
+    fn a_broken_connection_is_told_apart_from_an_error_of_the_service() {
+        let lost = || {
+            let broken: Box<dyn Error + Send + Sync> = Box::new(io::Error::other("reset by peer"));
+            CliError::from(Status::from_error(broken))
+        };
+        assert_eq!(lost().exit(), Exit::Unavailable);
+        assert_eq!(
+            lost().json()["error"]["message"],
+            "the connection to the scheduler was lost: reset by peer"
+        );
+        let text = lost().or_hint(|| "ask again".to_owned()).text();
+        assert!(text.ends_with("reset by peer\nhint: ask again\n"), "{text}");
+        assert_eq!(CliError::from(Status::unknown("reset by peer")).exit(), Exit::Failed);
     }
 
     #[test]

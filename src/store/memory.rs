@@ -44,8 +44,7 @@ struct Disk {
 
 impl Default for MemoryDisk {
     fn default() -> Self {
-        let disk =
-            Disk { image: Image::default(), faults: Vec::new(), events_kept: limits::EVENTS_KEPT };
+        let disk = Disk { image: Image::default(), faults: Vec::new(), events_kept: limits::EVENTS_KEPT };
         Self(Arc::new(RwLock::new(disk)))
     }
 }
@@ -333,20 +332,16 @@ impl Image {
 
     fn answer(&self, read: &Read) -> ReadResult {
         match read {
-            Read::Request(request) => ReadResult::Request(
-                self.requests.get(request).and_then(|id| self.meeting(id)).map(Box::new),
-            ),
+            Read::Request(request) => {
+                ReadResult::Request(self.requests.get(request).and_then(|id| self.meeting(id)).map(Box::new))
+            }
             Read::Meeting(id) => ReadResult::Meeting(self.meeting(id).map(|meeting| {
                 let booked = meeting.booked.map(|n| Attempt::new(id.clone(), n));
                 let booked = booked.and_then(|attempt| self.attempts.get(&attempt).cloned());
                 Box::new((meeting, booked))
             })),
             Read::Attempt(attempt) => ReadResult::Attempt(
-                self.attempts
-                    .get(attempt)
-                    .cloned()
-                    .zip(self.meeting(&attempt.meeting))
-                    .map(Box::new),
+                self.attempts.get(attempt).cloned().zip(self.meeting(&attempt.meeting)).map(Box::new),
             ),
             Read::Promises { participant, reported, after } => {
                 let reported =
@@ -365,7 +360,7 @@ impl Image {
         let after = keys::micros(after);
         let taken = self.taken.get(participant).into_iter().flatten();
         let mut rows: Vec<_> = taken.filter(|(_, span)| span.end > after).collect();
-        rows.sort_by_key(|(attempt, span)| (span.start, *attempt));
+        rows.sort_by_key(|(attempt, span)| (span.start, span.end, *attempt));
         rows.into_iter().filter_map(|(attempt, _)| self.booking(attempt)).collect()
     }
 
@@ -400,7 +395,12 @@ impl Image {
         Snapshot {
             generation: self.generation,
             incarnation: self.incarnation.clone(),
-            live_meetings: self.meetings.values().filter(live).map(|meeting| Meeting::clone(meeting)).collect(),
+            live_meetings: self
+                .meetings
+                .values()
+                .filter(live)
+                .map(|meeting| Meeting::clone(meeting))
+                .collect(),
             participants: self.participants.values().cloned().collect(),
             deliveries: deliveries.collect(),
             holding,
@@ -419,9 +419,8 @@ impl Reader for MemoryDisk {
         let after = filter.after.as_ref().map(|key| (Place::of_key(key), &key.id));
         let matches = |meeting: &&Arc<Meeting>| {
             after.is_none_or(|after| (Place::of(meeting), &meeting.id) > after)
-                && within.is_none_or(|within| {
-                    meeting.slot.is_some_and(|slot| Span::of(&slot).overlaps(within))
-                })
+                && within
+                    .is_none_or(|within| meeting.slot.is_some_and(|slot| Span::of(&slot).overlaps(within)))
                 && filter.participant.as_ref().is_none_or(|id| keys::attends(meeting, id))
                 && (filter.states.is_empty() || filter.states.contains(&meeting.state))
         };
@@ -451,6 +450,9 @@ impl Reader for MemoryDisk {
     fn event_bounds(&self) -> Result<Option<(u64, u64)>, StoreError> {
         let disk = self.read();
         let events = &disk.image.events;
-        Ok(events.first_key_value().zip(events.last_key_value()).map(|((oldest, _), (newest, _))| (*oldest, *newest)))
+        Ok(events
+            .first_key_value()
+            .zip(events.last_key_value())
+            .map(|((oldest, _), (newest, _))| (*oldest, *newest)))
     }
 }

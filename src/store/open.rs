@@ -19,8 +19,7 @@ const CHECKED_BYTES: u64 = 256 << 20;
 /// After a heavy day the write-ahead log is cut back to this many bytes.
 const LOG_BYTES: i64 = 64 << 20;
 
-const READ_WRITE: OpenFlags =
-    OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+const READ_WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
 fn refused(message: String) -> StoreError {
     StoreError::Unopenable(message)
@@ -132,16 +131,16 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 fn open_existing(path: &Path, size: u64) -> Result<Connection, StoreError> {
     let failed = |error: rusqlite::Error| refused(explain(path, &error));
+    let log = fs::metadata(with_suffix(path, "-wal")).map_or(0, |log| log.len());
     let mut db = Location::File(path.to_owned()).connect(READ_WRITE).map_err(failed)?;
-    check(&db, path, size)?;
+    check(&db, path, size, log)?;
     if db.is_readonly("main").map_err(failed)? {
         return Err(refused(format!(
             "{} may only be read; give the scheduler the right to write it and its directory",
             path.display()
         )));
     }
-    let mode: String =
-        db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
+    let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
     if mode != "wal" {
         return Err(refused(format!(
             "{} can't have a write-ahead log (SQLite says {mode}); use a local file system",
@@ -161,8 +160,9 @@ fn open_existing(path: &Path, size: u64) -> Result<Connection, StoreError> {
     Ok(db)
 }
 
-/// Refuses what is not a whole store of this schema or an older one. Changes nothing.
-fn check(db: &Connection, path: &Path, size: u64) -> Result<(), StoreError> {
+/// Refuses what is not a whole store of this schema or an older one. Changes nothing. `size` and `log` are the
+/// bytes of the file and of its log before it was opened.
+fn check(db: &Connection, path: &Path, size: u64, log: u64) -> Result<(), StoreError> {
     let failed = |error: rusqlite::Error| refused(explain(path, &error));
     let number = |pragma: &str| -> Result<i64, StoreError> {
         db.pragma_query_value(None, pragma, |row| row.get(0)).map_err(failed)
@@ -182,9 +182,13 @@ fn check(db: &Connection, path: &Path, size: u64) -> Result<(), StoreError> {
             schema::VERSION
         )));
     }
+    // SQLite fills up a last page that was cut. A crash may leave one too, but then the log has the whole page.
+    let page = number("page_size")?.cast_unsigned();
+    if log == 0 && !size.is_multiple_of(page) {
+        return Err(refused(damaged(path, "its last page was cut")));
+    }
     if size < CHECKED_BYTES {
-        let verdict: String =
-            db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+        let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
         if verdict != "ok" {
             return Err(refused(damaged(path, &verdict)));
         }
@@ -213,9 +217,8 @@ fn damaged(path: &Path, what: &str) -> String {
 /// Opens a new store in memory.
 pub fn open_memory(location: &Location) -> Result<Connection, StoreError> {
     let failed = |error: &dyn std::fmt::Display| refused(format!("no store can be made in memory: {error}"));
-    let mut db = location
-        .connect(READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
-        .map_err(|error| failed(&error))?;
+    let mut db =
+        location.connect(READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE).map_err(|error| failed(&error))?;
     schema::migrations().to_latest(&mut db).map_err(|error| failed(&error))?;
     Ok(db)
 }

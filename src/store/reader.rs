@@ -8,8 +8,8 @@ use rusqlite::{Connection, OpenFlags, Row, params};
 
 use crate::core::ids::MeetingId;
 use crate::core::model::Meeting;
-use crate::engine::store::{EventFilter, EventPage, MeetingFilter, Reader, StoreError};
 use crate::core::record::EventRow;
+use crate::engine::store::{EventFilter, EventPage, MeetingFilter, Reader, StoreError};
 
 use super::EVENTS_LOOKED_AT;
 use super::keys::{self, Place, Span};
@@ -68,7 +68,9 @@ impl SqliteReader {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let db = match idle {
             Some(db) => db,
-            None => self.location.connect(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?,
+            None => {
+                self.location.connect(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?
+            }
         };
         let moment = db.unchecked_transaction()?;
         let found = look_up(&moment)?;
@@ -97,7 +99,9 @@ impl Reader for SqliteReader {
     fn event_bounds(&self) -> Result<Option<(u64, u64)>, StoreError> {
         self.with(|db| {
             let bounds: (Option<i64>, Option<i64>) = db
-                .prepare_cached("SELECT (SELECT min(sequence) FROM events), (SELECT max(sequence) FROM events)")?
+                .prepare_cached(
+                    "SELECT (SELECT min(sequence) FROM events), (SELECT max(sequence) FROM events)",
+                )?
                 .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(match bounds {
                 (Some(oldest), Some(newest)) => Some((oldest.cast_unsigned(), newest.cast_unsigned())),
@@ -176,10 +180,7 @@ fn list(db: &Connection, filter: &MeetingFilter) -> rusqlite::Result<Vec<Meeting
         }
     };
     let mut select = db.prepare_cached("SELECT body FROM meetings WHERE id = ?1")?;
-    listed
-        .iter()
-        .map(|(_, _, id)| select.query_row([id], |row| rows::meeting(text(row, 0)?, id)))
-        .collect()
+    listed.iter().map(|(_, _, id)| select.query_row([id], |row| rows::meeting(text(row, 0)?, id))).collect()
 }
 
 /// The words of the states asked for, each once; none asked for: all.
@@ -201,8 +202,7 @@ fn first_place(db: &Connection, filter: &MeetingFilter, within: Option<Span>) ->
         None => (i64::MIN, i64::MIN, String::new()),
     };
     let Some(span) = within else { return Ok(page) };
-    let longest: i64 =
-        db.prepare_cached("SELECT longest_us FROM store")?.query_row([], |row| row.get(0))?;
+    let longest: i64 = db.prepare_cached("SELECT longest_us FROM store")?.query_row([], |row| row.get(0))?;
     Ok(page.max((span.start.saturating_sub(longest), i64::MIN, String::new())))
 }
 

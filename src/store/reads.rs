@@ -8,7 +8,8 @@ use crate::core::ids::{Attempt, Epoch, MeetingId, ParticipantId, RequestId};
 use crate::core::message::Booking;
 use crate::core::model::Meeting;
 use crate::core::record::{
-    AttemptRow, AttemptState, Condition, Delivery, DeliveryBody, ParticipantPromises, Read, ReadResult, Snapshot,
+    AttemptRow, AttemptState, Condition, Delivery, DeliveryBody, ParticipantPromises, Read, ReadResult,
+    Snapshot,
 };
 use crate::core::time::{Instant, TimeRange};
 
@@ -26,13 +27,13 @@ pub const PROMISED: &str = "SELECT b.meeting_id, b.n, a.body, m.title, m.organiz
      CROSS JOIN attempts a ON a.meeting_id = b.meeting_id AND a.n = b.n
      CROSS JOIN meetings m ON m.id = b.meeting_id
      WHERE b.participant = ?1 AND b.start_us > ?2 - (SELECT longest_us FROM store) AND b.end_us > ?2
-     ORDER BY b.start_us, b.meeting_id, b.n";
+     ORDER BY b.start_us, b.end_us, b.meeting_id, b.n";
 
-/// Meetings with live work.
+/// Meetings with live work. The confirmed ones are found by their attempts: most of all meetings are confirmed.
 pub const LIVE_MEETINGS: &str = "SELECT id, body FROM meetings WHERE state IN ('SCHEDULING', 'DISPLACED')
      UNION ALL
-     SELECT id, body FROM meetings WHERE state = 'CONFIRMED'
-     AND id IN (SELECT meeting_id FROM attempts WHERE state = 'HOLDING')
+     SELECT m.id, m.body FROM (SELECT DISTINCT meeting_id FROM attempts WHERE state = 'HOLDING') h
+     CROSS JOIN meetings m ON m.id = h.meeting_id WHERE m.state = 'CONFIRMED'
      ORDER BY id";
 
 /// Attempts that are not decided.
@@ -156,11 +157,7 @@ fn attempt(db: &Connection, name: &Attempt) -> rusqlite::Result<Option<AttemptRo
         .optional()
 }
 
-fn promised(
-    db: &Connection,
-    participant: &ParticipantId,
-    after: Instant,
-) -> rusqlite::Result<Vec<Booking>> {
+fn promised(db: &Connection, participant: &ParticipantId, after: Instant) -> rusqlite::Result<Vec<Booking>> {
     db.prepare_cached(PROMISED)?
         .query_map(params![participant.as_str(), keys::micros(after)], |row| {
             let name = rows::attempt(row, 0)?;
@@ -211,8 +208,10 @@ fn deliveries(db: &Connection) -> rusqlite::Result<Vec<Delivery>> {
             (None, Some(cause)) => rows::release_cause(&cause).map(DeliveryBody::Release),
             _ => None,
         };
-        let body = body.filter(|body| text(row, 3).is_ok_and(|kind| kind == rows::ack_kind_word(body.kind())));
-        let body = body.ok_or_else(|| rows::bad("delivery", &attempt, "its body is missing or of another kind"))?;
+        let body =
+            body.filter(|body| text(row, 3).is_ok_and(|kind| kind == rows::ack_kind_word(body.kind())));
+        let body =
+            body.ok_or_else(|| rows::bad("delivery", &attempt, "its body is missing or of another kind"))?;
         Ok(Delivery { participant: ParticipantId::new(text(row, 0)?), attempt, body })
     })?
     .collect()

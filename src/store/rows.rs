@@ -67,8 +67,7 @@ pub fn meeting(body: &str, id: &str) -> rusqlite::Result<Meeting> {
 
 /// An attempt's row from its state and body: the column is the truth, the body's state may be older.
 pub fn attempt_row(state: &str, body: &str, of: &Attempt) -> rusqlite::Result<AttemptRow> {
-    let mut row: AttemptRow =
-        serde_json::from_str(body).map_err(|error| bad("attempt", of, error))?;
+    let mut row: AttemptRow = serde_json::from_str(body).map_err(|error| bad("attempt", of, error))?;
     row.state = attempt_state(state).ok_or_else(|| bad("state", of, state))?;
     Ok(row)
 }

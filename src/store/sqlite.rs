@@ -142,11 +142,15 @@ impl Store for SqliteStore {
     }
 
     fn run(&mut self, group: &[Operation]) -> Result<Vec<OperationResult>, StoreError> {
-        let writes = group
-            .iter()
-            .any(|operation| matches!(operation, Operation::Apply(transaction) if !transaction.writes.is_empty()));
+        let writes = group.iter().any(
+            |operation| matches!(operation, Operation::Apply(transaction) if !transaction.writes.is_empty()),
+        );
         let failed = |error: &rusqlite::Error| {
-            if writes { StoreError::NotApplied(describe(error)) } else { StoreError::Unreadable(describe(error)) }
+            if writes {
+                StoreError::NotApplied(describe(error))
+            } else {
+                StoreError::Unreadable(describe(error))
+            }
         };
         // Without writes no lock is taken, and nothing has to be synced.
         let begin = if writes { "BEGIN IMMEDIATE" } else { "BEGIN" };
@@ -168,5 +172,164 @@ impl Store for SqliteStore {
 
     fn reader(&self) -> Arc<dyn Reader> {
         Arc::clone(&self.reader) as Arc<dyn Reader>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::core::ids::{Attempt, AttemptNumber, Epoch, Lineage, MeetingId, ParticipantId};
+    use crate::core::message::{AckKind, Booking, ReleaseCause};
+    use crate::core::record::{BookingRow, Delivery, DeliveryBody, ParticipantRow, Write};
+    use crate::core::time::TimeRange;
+    use crate::store::reader;
+
+    fn hour() -> TimeRange {
+        TimeRange::lasting(DateTime::UNIX_EPOCH, Duration::from_secs(3_600))
+    }
+
+    fn attempt(n: u64) -> Attempt {
+        Attempt::new(MeetingId::new("m"), AttemptNumber(n))
+    }
+
+    fn group(writes: Vec<Write>) -> [Operation; 1] {
+        [Operation::Apply(Transaction { conditions: Vec::new(), writes })]
+    }
+
+    fn participant(id: &str, name_bytes: usize) -> Write {
+        Write::Participant(ParticipantRow {
+            id: ParticipantId::new(id),
+            display_name: "n".repeat(name_bytes),
+            time_zone: None,
+            epoch: Epoch(1),
+            lineage: Lineage(1),
+            journal_id: String::new(),
+            journal_sequence: 0,
+            last_seen: DateTime::UNIX_EPOCH,
+        })
+    }
+
+    fn count(store: &SqliteStore, query: &str) -> i64 {
+        store.db.query_row(query, [], |row| row.get(0)).expect("a count")
+    }
+
+    #[test]
+    fn a_full_disk_applies_nothing_and_says_so() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut store = SqliteStore::open(&directory.path().join("quorate.db")).expect("a store");
+        store.run(&group(vec![participant("ann", 10)])).expect("room for one");
+        let pages = count(&store, "PRAGMA page_count");
+        store.db.pragma_update(None, "max_page_count", pages).expect("a limit");
+        let row = BookingRow {
+            participant: ParticipantId::new("ann"),
+            attempt: attempt(1),
+            during: hour(),
+            delivered: false,
+        };
+        match store.run(&group(vec![Write::Booking(row.clone()), participant("bob", 100_000)])) {
+            Err(StoreError::NotApplied(message)) => assert!(message.contains("disk is full"), "{message}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(count(&store, "SELECT count(*) FROM participants"), 1);
+        assert_eq!(count(&store, "SELECT longest_us FROM store"), 0);
+        // With room again it goes on, and what it knew of the lost group is forgotten.
+        store.db.pragma_update(None, "max_page_count", pages + 1_000).expect("a limit");
+        store.run(&group(vec![Write::Booking(row), participant("bob", 100_000)])).expect("room again");
+        assert_eq!(count(&store, "SELECT longest_us FROM store"), 3_600_000_000);
+    }
+
+    #[test]
+    fn an_ack_is_noted_in_its_row_only() {
+        let mut store = SqliteStore::in_memory().expect("a store");
+        let row = |name: &str, n| BookingRow {
+            participant: ParticipantId::new(name),
+            attempt: attempt(n),
+            during: hour(),
+            delivered: false,
+        };
+        let mut writes: Vec<_> =
+            [row("ann", 1), row("ann", 2), row("bob", 1)].into_iter().map(Write::Booking).collect();
+        writes.push(Write::BookingDelivered(ParticipantId::new("ann"), attempt(2)));
+        store.run(&group(writes)).expect("applied");
+        assert_eq!(count(&store, "SELECT sum(delivered) FROM bookings"), 1);
+        assert_eq!(count(&store, "SELECT delivered FROM bookings WHERE participant = 'ann' AND n = 2"), 1);
+    }
+
+    #[test]
+    fn one_body_serves_all_confirms_and_goes_with_the_last() {
+        let mut store = SqliteStore::in_memory().expect("a store");
+        let names = ["ann", "bob", "cat"];
+        let confirms = || {
+            let booking = Arc::new(Booking {
+                attempt: attempt(1),
+                slot: hour(),
+                blocked: hour(),
+                title: String::new(),
+                organizer: String::new(),
+                attendees: names.iter().map(ParticipantId::new).collect(),
+                sequence: 0,
+            });
+            names.map(|name| {
+                let body = DeliveryBody::Confirm { booking: booking.clone(), displaces: Vec::new() };
+                Write::Delivery(Delivery { participant: ParticipantId::new(name), attempt: attempt(1), body })
+            })
+        };
+        store.run(&group(confirms().to_vec())).expect("applied");
+        assert_eq!(count(&store, "SELECT count(*) FROM confirms"), 1);
+        // Sent anew, they share a new body, and the old one goes.
+        store.run(&group(confirms().to_vec())).expect("applied");
+        assert_eq!(count(&store, "SELECT count(*) FROM confirms"), 1);
+        let [ann, bob, cat] = names.map(ParticipantId::new);
+        let released = DeliveryBody::Release(ReleaseCause::Moved);
+        store
+            .run(&group(vec![
+                Write::RemoveDelivery(ann, attempt(1), AckKind::Confirm),
+                Write::Delivery(Delivery { participant: bob, attempt: attempt(1), body: released }),
+            ]))
+            .expect("applied");
+        assert_eq!(count(&store, "SELECT count(*) FROM confirms"), 1);
+        store.run(&group(vec![Write::RemoveDelivery(cat, attempt(1), AckKind::Confirm)])).expect("applied");
+        assert_eq!(count(&store, "SELECT count(*) FROM confirms"), 0);
+        assert_eq!(count(&store, "SELECT count(*) FROM deliveries"), 1);
+    }
+
+    /// No query of a running scheduler may walk a whole table: it would slow down as history grows.
+    #[test]
+    fn every_query_finds_its_rows_by_an_index() {
+        let store = SqliteStore::in_memory().expect("a store");
+        for query in [
+            reads::OVERLAPPING,
+            reads::PROMISED,
+            reads::LIVE_MEETINGS,
+            reads::HOLDING,
+            reader::BY_STATE,
+            reader::BY_STATE_WITHIN,
+            reader::BY_PARTICIPANT,
+            reader::BY_PARTICIPANT_WITHIN,
+            reader::EVENTS,
+            reader::LAST_LOOKED_AT,
+        ] {
+            let mut explain = store.db.prepare(&format!("EXPLAIN QUERY PLAN {query}")).expect("a query");
+            let mut steps = explain.raw_query();
+            let mut plan = Vec::new();
+            while let Some(step) = steps.next().expect("a step") {
+                plan.push(step.get::<_, String>(3).expect("its text"));
+            }
+            // What is read at the start is only live work: the index of holding attempts has no others, and the
+            // store's table has one row.
+            let live = [reads::LIVE_MEETINGS, reads::HOLDING].contains(&query);
+            let walks = |step: &&String| {
+                step.starts_with("SCAN") && !live && *step != "SCAN store"
+                    || step.starts_with("SCAN") && step.contains("meetings")
+                    || step.contains("TEMP B-TREE") && !live
+            };
+            let by_state_alone = plan.iter().filter(|step| step.ends_with("(state=?)")).count();
+            assert_eq!(plan.iter().find(walks), None, "{query}: {plan:#?}");
+            assert!(by_state_alone <= usize::from(live), "{query}: {plan:#?}");
+        }
     }
 }

@@ -38,15 +38,14 @@ impl<'group> Writer<'group> {
         match write {
             Write::Meeting(meeting) => self.meeting(db, meeting),
             Write::Attempt(row) => attempt(db, row),
-            Write::AttemptState(attempt, state) => {
-                db.prepare_cached("UPDATE attempts SET state = ?3 WHERE meeting_id = ?1 AND n = ?2")?
-                    .execute(params![
-                        attempt.meeting.as_str(),
-                        number(attempt.n),
-                        rows::attempt_state_word(*state)
-                    ])
-                    .map(drop)
-            }
+            Write::AttemptState(attempt, state) => db
+                .prepare_cached("UPDATE attempts SET state = ?3 WHERE meeting_id = ?1 AND n = ?2")?
+                .execute(params![
+                    attempt.meeting.as_str(),
+                    number(attempt.n),
+                    rows::attempt_state_word(*state)
+                ])
+                .map(drop),
             Write::Booking(row) => self.booking(db, row),
             Write::RemoveBookings(attempt, participant) => remove_bookings(db, attempt, participant.as_ref()),
             Write::BookingDelivered(participant, attempt) => db
@@ -207,9 +206,8 @@ impl<'group> Writer<'group> {
         {
             return Ok(id);
         }
-        let id = db
-            .prepare_cached("INSERT INTO confirms (body) VALUES (?1)")?
-            .insert([rows::to_json(body)?])?;
+        let id =
+            db.prepare_cached("INSERT INTO confirms (body) VALUES (?1)")?.insert([rows::to_json(body)?])?;
         self.confirm = Some((body, id));
         Ok(id)
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use crate::core::ids::{MeetingId, ParticipantId, RequestId};
 pub use crate::core::coordinator::{Change, ScheduleRequest};
+use crate::core::ids::{MeetingId, ParticipantId, RequestId};
 use crate::core::limits;
 use crate::core::model::{Attendee, MeetingSpec, MeetingState, Options, Window};
 use crate::core::time::TimeRange;

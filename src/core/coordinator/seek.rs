@@ -294,7 +294,11 @@ impl Coordinator {
         let asked: Vec<TimeRange> = all[from..until].iter().filter(|s| !live.dead.contains(s)).copied().collect();
         let (respect, named) = (spec.window.respect_attendee_hours, live.meeting.named_slot.is_some());
         let attendees: Vec<ParticipantId> = spec.attendees.iter().map(|a| a.id.clone()).collect();
-        let (here, absent): (Vec<_>, Vec<_>) = attendees.into_iter().partition(|p| self.ready(p).is_some());
+        let (here, absent): (Vec<_>, HashSet<_>) = {
+            let ready = |p: &ParticipantId| self.ready(p).is_some();
+            let (here, absent): (Vec<_>, Vec<_>) = attendees.into_iter().partition(ready);
+            (here, absent.into_iter().collect())
+        };
         let Some(live) = self.live.get_mut(id) else { return };
         live.candidates = Some(all);
         live.asked_until = until;

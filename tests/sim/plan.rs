@@ -1,0 +1,253 @@
+//! What a run is made of, drawn from its seed: who takes part, what goes wrong, who asks for what.
+
+use std::time::Duration;
+
+use quorate::core::ids::ParticipantId;
+use quorate::core::model::{Attendee, MeetingSpec, Objective, Options, Role, Window, WorkingHours};
+use quorate::core::random::Random;
+use quorate::core::time::{Instant, Mono, TimeRange};
+
+/// One run.
+pub struct Plan {
+    pub seed: u64,
+    /// The agents of each host, by index: one stream for all of them.
+    pub hosts: Vec<Vec<usize>>,
+    /// Which agents keep no journal and refuse without naming the blocker.
+    pub small: Vec<bool>,
+    /// Own events of each agent.
+    pub busy: Vec<Vec<TimeRange>>,
+    /// Hours of the day that everyone competes for.
+    pub hours: u64,
+    /// Lossy, duplicating, reordering network; otherwise streams are first in, first out.
+    pub harsh: bool,
+    /// Per mille of the messages, in a harsh network.
+    pub dropped: u64,
+    pub duplicated: u64,
+    /// Per mille of the messages that are late by up to more than a lease.
+    pub late: u64,
+    /// Per mille of the commits at whose sync the scheduler crashes, or the store fails.
+    pub crash_at_commit: u64,
+    /// Per mille of the journal writes at which the agent's host crashes.
+    pub crash_at_sync: u64,
+    /// Whether agents may lose their journals.
+    pub journals_lost: bool,
+    /// When faults and requests stop.
+    pub stop: Mono,
+    pub events: Vec<(Mono, Happening)>,
+}
+
+/// What happens at a time of its own.
+#[derive(Clone, Debug)]
+pub enum Happening {
+    Schedule(Box<Wish>),
+    /// The same request again, or one with its id and another body.
+    Repeat { other_body: bool },
+    Find(Box<Wish>),
+    Reschedule { named: bool, options: Options },
+    Update { options: Options },
+    Cancel,
+    Withdraw(usize),
+    OwnEvent(usize, TimeRange),
+    CrashScheduler,
+    CrashHost(usize),
+    BreakSession(usize),
+    LoseJournal(usize),
+}
+
+/// What an organizer asks for.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub spec: MeetingSpec,
+    pub slot: Option<TimeRange>,
+    pub options: Options,
+    pub deadline: Duration,
+}
+
+/// Midnight before the run; all meetings are sought on the day after.
+pub fn midnight() -> Instant {
+    "2030-01-07T00:00:00Z".parse().expect("an instant")
+}
+
+/// `hour` o'clock and some minutes on the day of the meetings.
+pub fn at(minutes: u64) -> Instant {
+    midnight() + chrono::Duration::days(1) + chrono::Duration::minutes(9 * 60 + minutes as i64)
+}
+
+pub fn name(agent: usize) -> ParticipantId {
+    ParticipantId::new(format!("p{agent}"))
+}
+
+pub fn chance(random: &mut Random, per_mille: u64) -> bool {
+    random.below(1000) < per_mille
+}
+
+fn pick<T: Clone>(random: &mut Random, from: &[T]) -> T {
+    from[random.below(from.len() as u64) as usize].clone()
+}
+
+pub fn millis(random: &mut Random, from: u64, to: u64) -> Duration {
+    random.between(Duration::from_millis(from), Duration::from_millis(to))
+}
+
+impl Plan {
+    pub fn new(seed: u64) -> Self {
+        let random = &mut Random::new(seed);
+        let agents = 2 + random.below(7) as usize;
+        let hosts = hosts(random, agents);
+        let some_small = chance(random, 500);
+        let small = (0..agents).map(|_| some_small && chance(random, 400)).collect();
+        let hours = 2 + random.below(4);
+        let busy = (0..agents).map(|_| busy(random, hours)).collect();
+        let harsh = chance(random, 500);
+        let calm = chance(random, 150);
+        let stop = Mono(millis(random, 10_000, 50_000));
+        let mut plan = Self {
+            seed,
+            small,
+            busy,
+            hours,
+            harsh,
+            dropped: if harsh { random.below(201) } else { 0 },
+            duplicated: if harsh { random.below(101) } else { 0 },
+            late: if calm { 0 } else { random.below(30) },
+            crash_at_commit: if calm { 0 } else { random.below(15) },
+            crash_at_sync: if calm { 0 } else { random.below(15) },
+            journals_lost: !calm && chance(random, 200),
+            stop,
+            events: Vec::new(),
+            hosts,
+        };
+        plan.add_requests(random);
+        if !calm {
+            plan.add_faults(random);
+        }
+        plan
+    }
+
+    fn time(&self, random: &mut Random) -> Mono {
+        Mono(random.between(Duration::from_millis(50), self.stop.0))
+    }
+
+    fn add_requests(&mut self, random: &mut Random) {
+        let meetings = 1 + random.below(15);
+        // Many at once, or one after the other.
+        let burst = chance(random, 500);
+        let begin = self.time(random).0 / 2;
+        for _ in 0..meetings {
+            let wish = self.wish(random);
+            let at = if burst { Mono(begin + millis(random, 0, 400)) } else { self.time(random) };
+            self.events.push((at, Happening::Schedule(Box::new(wish))));
+            if chance(random, 250) {
+                let again = at + millis(random, 0, 3_000);
+                self.events.push((again, Happening::Repeat { other_body: chance(random, 250) }));
+            }
+        }
+        for _ in 0..random.below(2 + meetings) {
+            let happening = match random.below(12) {
+                0..=3 => Happening::Reschedule { named: chance(random, 300), options: options(random) },
+                4..=6 => Happening::Update { options: options(random) },
+                7..=8 => Happening::Cancel,
+                9 => Happening::Withdraw(random.below(self.small.len() as u64) as usize),
+                10 => Happening::Find(Box::new(self.wish(random))),
+                _ => {
+                    let agent = random.below(self.small.len() as u64) as usize;
+                    Happening::OwnEvent(agent, hour(random, self.hours))
+                }
+            };
+            self.events.push((self.time(random), happening));
+        }
+    }
+
+    fn add_faults(&mut self, random: &mut Random) {
+        let hosts = self.hosts.len() as u64;
+        for _ in 0..random.below(3) {
+            self.events.push((self.time(random), Happening::CrashScheduler));
+        }
+        for _ in 0..random.below(4) {
+            let host = random.below(hosts) as usize;
+            self.events.push((self.time(random), Happening::CrashHost(host)));
+        }
+        for _ in 0..random.below(5) {
+            let host = random.below(hosts) as usize;
+            self.events.push((self.time(random), Happening::BreakSession(host)));
+        }
+        if self.journals_lost {
+            let agent = random.below(self.small.len() as u64) as usize;
+            self.events.push((self.time(random), Happening::LoseJournal(agent)));
+        }
+    }
+
+    pub fn wish(&self, random: &mut Random) -> Wish {
+        let mut attendees: Vec<Attendee> = Vec::new();
+        for agent in 0..self.small.len() {
+            if chance(random, 600) {
+                let role = pick(random, &[Role::Required, Role::Invited, Role::Invited, Role::Optional]);
+                attendees.push(Attendee { id: name(agent), role });
+            }
+        }
+        let counted = attendees.iter().filter(|a| a.role != Role::Optional).count() as u64;
+        let minimum = if chance(random, 400) { random.below(counted + 1) as u32 } else { 0 };
+        let duration = Duration::from_secs(60 * pick(random, &[30, 60, 60]));
+        let spec = MeetingSpec {
+            title: "planning".into(),
+            organizer: "o".into(),
+            attendees,
+            duration,
+            minimum_participants: minimum,
+            priority: pick(random, &[1, 1, 1, 2, 5]),
+            window: self.window(random),
+            objective: pick(random, &[Objective::Earliest, Objective::MostAttendees, Objective::BestScore]),
+            buffer_before: Duration::from_secs(60 * pick(random, &[0, 0, 0, 15])),
+            buffer_after: Duration::from_secs(60 * pick(random, &[0, 0, 0, 30])),
+            displace: false,
+            displaceable: false,
+        };
+        let start = at(60 * random.below(self.hours));
+        let slot = chance(random, 200).then(|| TimeRange::lasting(start, duration));
+        Wish { spec, slot, options: options(random), deadline: millis(random, 2_000, 25_000) }
+    }
+
+    pub fn window(&self, random: &mut Random) -> Window {
+        Window {
+            earliest: Some(at(0)),
+            latest: Some(at(60 * self.hours)),
+            time_zone: Some("UTC".into()),
+            step: Duration::from_secs(60 * pick(random, &[30, 60, 60])),
+            working_hours: WorkingHours::Unrestricted,
+            respect_attendee_hours: false,
+            exclude: Vec::new(),
+        }
+    }
+}
+
+pub fn options(random: &mut Random) -> Options {
+    Options {
+        response_timeout: Duration::from_millis(pick(random, &[500, 2_000])),
+        connect_timeout: Duration::from_millis(pick(random, &[0, 0, 3_000])),
+        max_attempts: pick(random, &[1, 3, 10]),
+        max_candidates_per_round: pick(random, &[0, 0, 0, 1, 2]),
+    }
+}
+
+/// One hour of the day of the meetings.
+pub fn hour(random: &mut Random, hours: u64) -> TimeRange {
+    let start = random.below(hours);
+    TimeRange::new(at(60 * start), at(60 * start + 60))
+}
+
+fn busy(random: &mut Random, hours: u64) -> Vec<TimeRange> {
+    let ranges = (0..hours).map(|hour| TimeRange::new(at(60 * hour), at(60 * hour + 60)));
+    ranges.filter(|_| random.below(1000) < 150).collect()
+}
+
+/// Everyone on a host of one to three.
+fn hosts(random: &mut Random, agents: usize) -> Vec<Vec<usize>> {
+    let mut hosts: Vec<Vec<usize>> = Vec::new();
+    for agent in 0..agents {
+        match hosts.last_mut() {
+            Some(host) if host.len() < 3 && chance(random, 400) => host.push(agent),
+            _ => hosts.push(vec![agent]),
+        }
+    }
+    hosts
+}

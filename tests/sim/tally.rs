@@ -1,0 +1,62 @@
+//! What has to happen sometimes: a campaign that never gets there shows nothing.
+
+use std::collections::BTreeMap;
+
+/// Every situation that the whole campaign has to reach at least once.
+pub const SITUATIONS: &[&str] = &[
+    "a hold was pushed by a higher rank",
+    "a late yes after the abort",
+    "a resolve while HOLDING",
+    "a journal began a new life",
+    "waited for a blocker, then booked",
+    "a change succeeded while others competed",
+    "a move succeeded",
+    "an update with new attendees succeeded",
+    "a change failed and the meeting stood",
+    "the scheduler crashed between D1 and the holds",
+    "the scheduler crashed between D3 and the confirms",
+    "the scheduler crashed with a commit in flight",
+    "the store's answer was lost",
+    "an agent crashed between its sync and its vote",
+    "an agent crashed before its sync",
+    "a duplicate request attached",
+    "a request id was refused with another body",
+    "a request was asked again after a crash",
+    "an older stream was superseded",
+    "a withdrawal from a booking",
+    "a cancel of a live meeting",
+    "a cancel of a booked meeting",
+    "a hold was refused as stale",
+    "a small agent got its booking back",
+    "a decision met another lineage or an overlap",
+    "a meeting failed",
+    "a meeting was booked without somebody",
+    "a restart took up a meeting and booked it",
+];
+
+/// How often each situation came up.
+#[derive(Clone, Default)]
+pub struct Tally(BTreeMap<&'static str, u64>);
+
+impl Tally {
+    pub fn saw(&mut self, situation: &'static str) {
+        assert!(SITUATIONS.contains(&situation), "no such situation: {situation}");
+        *self.0.entry(situation).or_default() += 1;
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        for (situation, count) in &other.0 {
+            *self.0.entry(situation).or_default() += count;
+        }
+    }
+
+    pub fn never(&self) -> Vec<&'static str> {
+        SITUATIONS.iter().filter(|situation| !self.0.contains_key(*situation)).copied().collect()
+    }
+
+    pub fn print(&self) {
+        for situation in SITUATIONS {
+            println!("{:>8}  {situation}", self.0.get(situation).unwrap_or(&0));
+        }
+    }
+}

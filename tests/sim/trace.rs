@@ -1,0 +1,82 @@
+//! What happened, line by line: hashed always, printed for one seed.
+
+use std::fmt;
+
+use quorate::core::ids::Attempt;
+use quorate::core::message::{AgentMessage, SchedulerMessage};
+use quorate::core::time::Mono;
+
+pub struct Trace {
+    pub print: bool,
+    /// Hashes every message in full.
+    pub full: bool,
+    hash: u64,
+}
+
+impl Trace {
+    pub fn new(print: bool, full: bool) -> Self {
+        Self { print, full, hash: 0xcbf2_9ce4_8422_2325 }
+    }
+
+    pub fn line(&mut self, now: Mono, line: fmt::Arguments<'_>) {
+        let text = format!("{:>9.3} {line}", now.0.as_secs_f64());
+        for byte in text.as_bytes() {
+            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        if self.print {
+            println!("{text}");
+        }
+    }
+
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+/// A meeting's attempt, short enough to read.
+pub fn short(attempt: &Attempt) -> String {
+    let meeting = attempt.meeting.as_str();
+    format!("{}#{}.{}", &meeting[..meeting.len().min(4)], attempt.n.0 >> 32, attempt.n.0 & 0xffff_ffff)
+}
+
+pub fn from_agent(message: &AgentMessage) -> String {
+    match message {
+        AgentMessage::Register(r) => {
+            let list = |promises: &[quorate::core::message::Promise]| {
+                promises.iter().map(|p| short(&p.attempt)).collect::<Vec<_>>().join(",")
+            };
+            let id = &r.journal_id;
+            format!("Register {id}@{} held[{}] booked[{}]", r.journal_sequence, list(&r.held), list(&r.booked))
+        }
+        AgentMessage::Unregister { .. } => "Unregister".into(),
+        AgentMessage::Availability { query, answer, .. } => {
+            format!("Availability {query} {:?}", answer.as_ref().map(Vec::len))
+        }
+        AgentMessage::Vote { attempt, vote, sequence, .. } => format!("Vote {} {vote:?} @{sequence}", short(attempt)),
+        AgentMessage::Ack { attempt, kind, sequence, .. } => format!("Ack {} {kind:?} @{sequence}", short(attempt)),
+        AgentMessage::Resolve { attempt, .. } => format!("Resolve {}", short(attempt)),
+        AgentMessage::CalendarChanged { .. } => "CalendarChanged".into(),
+        AgentMessage::Withdraw { meeting, attempt, .. } => format!("Withdraw {meeting} {attempt:?}"),
+    }
+}
+
+pub fn from_scheduler(message: &SchedulerMessage) -> String {
+    match message {
+        SchedulerMessage::Registered(r) => {
+            let bookings: Vec<_> = r.bookings.iter().map(|b| short(&b.attempt)).collect();
+            format!("Registered epoch {} lineage {} [{}]", r.epoch.0, r.lineage.0, bookings.join(","))
+        }
+        SchedulerMessage::Query(q) => format!("Query {}", q.id),
+        SchedulerMessage::Hold(h) => {
+            let displaces: Vec<_> = h.displaces.iter().map(short).collect();
+            format!("Hold {} {:?} over [{}]", short(&h.attempt), h.blocked, displaces.join(","))
+        }
+        SchedulerMessage::Confirm { booking, displaces } => {
+            let displaces: Vec<_> = displaces.iter().map(short).collect();
+            format!("Confirm {} over [{}]", short(&booking.attempt), displaces.join(","))
+        }
+        SchedulerMessage::Release { attempt, cause } => format!("Release {} {cause:?}", short(attempt)),
+        SchedulerMessage::Notice(n) => format!("Notice {:?}", n.kind),
+        SchedulerMessage::Superseded { epoch } => format!("Superseded {}", epoch.0),
+    }
+}
