@@ -26,7 +26,7 @@ pub fn waits_for(items: &[BatchItem]) -> Vec<Vec<usize>> {
         let item = &items[index];
         let before = &mut waits[index];
         if item.attendees.is_empty() {
-            before.extend(since_all.drain(..));
+            before.append(&mut since_all);
             before.extend(last_for_all.filter(|_| before.is_empty()));
             last_for_all = Some(index);
             last_of.clear();

@@ -23,7 +23,7 @@ pub struct SqliteStore {
     db: Connection,
     reader: Arc<SqliteReader>,
     events_kept: u64,
-    /// What `store.longest_us` is known to be at least.
+    /// What `store.longest_us` is known to be at least; raised only once a group is committed.
     longest: i64,
     /// Held for as long as the store lives; closed after the connection.
     _lock: Option<File>,
@@ -88,7 +88,6 @@ impl SqliteStore {
     /// Gives the group up. Whatever the error was, nothing of the group is on disk afterwards, unless the
     /// rollback fails too: then the next group's `BEGIN` will.
     fn roll_back(&mut self) {
-        self.longest = 0;
         if !self.db.is_autocommit()
             && let Err(error) = self.db.execute_batch("ROLLBACK")
         {
