@@ -356,6 +356,18 @@ impl Image {
         self.meetings.get(id).map(|meeting| Meeting::clone(meeting))
     }
 
+    /// The meeting as readers see it: the booked rows know whose agents acknowledged.
+    fn shown(&self, mut meeting: Meeting) -> Meeting {
+        let booked = meeting.booked.map(|n| Attempt::new(meeting.id.clone(), n));
+        if let Some(booked) = booked {
+            let rows = self.bookings.get(&booked);
+            for outcome in &mut meeting.attendees {
+                outcome.delivered = rows.and_then(|rows| rows.get(&outcome.id)).is_some_and(|row| row.delivered);
+            }
+        }
+        meeting
+    }
+
     fn promised(&self, participant: &ParticipantId, after: Instant) -> Vec<Booking> {
         let after = keys::micros(after);
         let taken = self.taken.get(participant).into_iter().flatten();
@@ -410,7 +422,8 @@ impl Image {
 
 impl Reader for MemoryDisk {
     fn meeting(&self, id: &MeetingId) -> Result<Option<Meeting>, StoreError> {
-        Ok(self.read().image.meeting(id))
+        let disk = self.read();
+        Ok(disk.image.meeting(id).map(|meeting| disk.image.shown(meeting)))
     }
 
     fn meetings(&self, filter: &MeetingFilter) -> Result<Vec<Meeting>, StoreError> {
@@ -426,7 +439,8 @@ impl Reader for MemoryDisk {
         };
         let mut found: Vec<_> = disk.image.meetings.values().filter(matches).collect();
         found.sort_by_key(|meeting| (Place::of(meeting), &meeting.id));
-        Ok(found.into_iter().take(filter.limit).map(|meeting| Meeting::clone(meeting)).collect())
+        let found = found.into_iter().take(filter.limit);
+        Ok(found.map(|meeting| disk.image.shown(Meeting::clone(meeting))).collect())
     }
 
     fn events(&self, after: u64, filter: &EventFilter, limit: usize) -> Result<EventPage, StoreError> {

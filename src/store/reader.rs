@@ -1,5 +1,6 @@
 //! Look-ups beside the writer: a pool of read-only connections.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -85,7 +86,13 @@ impl SqliteReader {
 
 impl Reader for SqliteReader {
     fn meeting(&self, id: &MeetingId) -> Result<Option<Meeting>, StoreError> {
-        self.with(|db| reads::meeting(db, id))
+        self.with(|db| {
+            let mut found = reads::meeting(db, id)?;
+            if let Some(meeting) = &mut found {
+                show_delivered(db, meeting)?;
+            }
+            Ok(found)
+        })
     }
 
     fn meetings(&self, filter: &MeetingFilter) -> Result<Vec<Meeting>, StoreError> {
@@ -180,7 +187,27 @@ fn list(db: &Connection, filter: &MeetingFilter) -> rusqlite::Result<Vec<Meeting
         }
     };
     let mut select = db.prepare_cached("SELECT body FROM meetings WHERE id = ?1")?;
-    listed.iter().map(|(_, _, id)| select.query_row([id], |row| rows::meeting(text(row, 0)?, id))).collect()
+    let mut found = Vec::with_capacity(listed.len());
+    for (_, _, id) in &listed {
+        let mut meeting = select.query_row([id], |row| rows::meeting(text(row, 0)?, id))?;
+        show_delivered(db, &mut meeting)?;
+        found.push(meeting);
+    }
+    Ok(found)
+}
+
+/// Marks the attendees whose agents acknowledged the booking: the booked rows know, the meeting's body doesn't.
+fn show_delivered(db: &Connection, meeting: &mut Meeting) -> rusqlite::Result<()> {
+    let Some(n) = meeting.booked else { return Ok(()) };
+    let mut select = db.prepare_cached(
+        "SELECT participant FROM bookings WHERE meeting_id = ?1 AND n = ?2 AND delivered = 1",
+    )?;
+    let rows = select.query_map(params![meeting.id.as_str(), n.0 as i64], |row| row.get::<_, String>(0))?;
+    let delivered = rows.collect::<rusqlite::Result<HashSet<String>>>()?;
+    for outcome in &mut meeting.attendees {
+        outcome.delivered = delivered.contains(outcome.id.as_str());
+    }
+    Ok(())
 }
 
 /// The words of the states asked for, each once; none asked for: all.

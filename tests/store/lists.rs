@@ -310,3 +310,21 @@ pub fn readers_see_whole_groups_from_other_threads(make: Factory) {
         }
     });
 }
+
+pub fn readers_see_who_acknowledged(make: Factory) {
+    let mut store = make(KEPT);
+    let m = confirmed(meeting("m", &["ann", "bob"]), 1, range(0, 30));
+    let booked = attempt("m", 1);
+    let rows = ["ann", "bob"].map(|name| booking(name, booked.clone(), range(0, 30)));
+    write(&mut *store, [vec![put(&m)], rows.to_vec()].concat());
+    let delivered = |store: &dyn quorate::engine::store::Store| {
+        let reader = store.reader();
+        let one = reader.meeting(&m.id).expect("a read").expect("the meeting");
+        let listed = reader.meetings(&MeetingFilter { limit: 10, ..Default::default() }).expect("a list");
+        assert_eq!(listed, vec![one.clone()]);
+        one.attendees.iter().map(|outcome| outcome.delivered).collect::<Vec<_>>()
+    };
+    assert_eq!(delivered(&*store), [false, false]);
+    write(&mut *store, vec![Write::BookingDelivered(who("bob"), booked)]);
+    assert_eq!(delivered(&*store), [false, true]);
+}
