@@ -108,6 +108,11 @@ impl EngineHandle {
         }
     }
 
+    /// Waits for a place however long it takes: a busy engine slows streams down, and cuts none.
+    pub(super) async fn send_at_leisure(&self, input: ToEngine) -> Result<(), EngineError> {
+        self.inputs.send(input).await.map_err(|_| EngineError::Stopped)
+    }
+
     /// Called from a destructor, so it can't wait: the engine sweeps closed streams by itself if this is full.
     pub(super) fn close(&self, id: SessionId) {
         self.closed.try_send(id).ok();

@@ -77,7 +77,7 @@ impl Session {
 
     /// Hands in what the agent host said, in order; waits while the engine is busy.
     pub async fn received(&self, messages: Vec<AgentMessage>) -> Result<(), EngineError> {
-        self.engine.send(ToEngine::Agent(self.id, messages)).await
+        self.engine.send_at_leisure(ToEngine::Agent(self.id, messages)).await
     }
 }
 

@@ -97,9 +97,7 @@ async fn read_frames(
                 Err(error) => errors.try_send(error).map_err(|_| ApiError::SlowReader)?,
             }
         }
-        while let Err(error) = session.received(std::mem::take(&mut good)).await {
-            return Err(engine_failed(error).into());
-        }
+        session.received(good).await.map_err(engine_failed)?;
         frame = frames.message().await?;
     }
     Ok(())

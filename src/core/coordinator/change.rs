@@ -404,7 +404,7 @@ impl Coordinator {
         let conditions = vec![self.fence(), Condition::MeetingVersion(meeting.id.clone(), version)];
         // A move that is under way rests on the meeting as it is now.
         if let Some(Live { job: Job::Change { current, .. }, .. }) = self.live.get_mut(&meeting.id) {
-            *current = Box::new(meeting);
+            **current = meeting;
         }
         let (participant, reason) = (participant.clone(), reason.to_owned());
         let pending = Pending::Withdraw { participant, attempt, reason, release };

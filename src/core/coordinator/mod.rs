@@ -200,6 +200,7 @@ pub enum Refused {
 
 /// What the core is told.
 #[derive(Clone, PartialEq, Debug)]
+#[allow(clippy::large_enum_variant)] // handed over once, by value, and never kept
 pub enum Input {
     /// An organizer's command.
     Command {
@@ -414,6 +415,7 @@ struct Live {
 }
 
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // few at a time, and most are of the largest kind
 enum Pending {
     /// A transaction of a live meeting.
     Live(MeetingId),

@@ -222,26 +222,7 @@ impl Coordinator {
         let id = meeting.id.clone();
         let stored = matches!(job, Job::Change { .. });
         let until = deadline.min(now.mono + meeting.options.connect_timeout);
-        let live = Live {
-            job,
-            meeting,
-            stored,
-            tickets,
-            cancels: Vec::new(),
-            deadline,
-            phase: Phase::Connecting { until },
-            candidates: None,
-            asked_until: 0,
-            answers: Vec::new(),
-            earlier: HashMap::new(),
-            dead: HashSet::new(),
-            refused_by: BTreeSet::new(),
-            queue: VecDeque::new(),
-            blockers: BTreeSet::new(),
-            charged: 0,
-            told: BTreeSet::new(),
-            inbox: Vec::new(),
-        };
+        let live = Live::new(job, meeting, stored, tickets, deadline, until);
         self.live.insert(id.clone(), live);
         self.connect(now, &id);
     }
@@ -708,6 +689,37 @@ impl Coordinator {
 const ALWAYS: TimeRange = TimeRange { start: Instant::MIN_UTC, end: Instant::MAX_UTC };
 
 impl Live {
+    /// A job that waits for its attendees to connect, until `until` at the latest.
+    pub(super) fn new(
+        job: Job,
+        meeting: Meeting,
+        stored: bool,
+        tickets: Vec<Ticket>,
+        deadline: Mono,
+        until: Mono,
+    ) -> Self {
+        Self {
+            job,
+            meeting,
+            stored,
+            tickets,
+            cancels: Vec::new(),
+            deadline,
+            phase: Phase::Connecting { until },
+            candidates: None,
+            asked_until: 0,
+            answers: Vec::new(),
+            earlier: HashMap::new(),
+            dead: HashSet::new(),
+            refused_by: BTreeSet::new(),
+            queue: VecDeque::new(),
+            blockers: BTreeSet::new(),
+            charged: 0,
+            told: BTreeSet::new(),
+            inbox: Vec::new(),
+        }
+    }
+
     /// With few slots a round, what was said of the earlier ones still counts.
     fn remember_answers(&mut self, keep: bool) {
         self.earlier.clear();

@@ -99,14 +99,11 @@ impl Coordinator {
         let deadline = now.mono + left;
         let id = meeting.id.clone();
         self.requests.insert(meeting.request_id.clone(), id.clone());
-        let wait = meeting.options.connect_timeout;
-        let mut draft = meeting;
-        draft.options.connect_timeout = wait.max(limits::RECOVERY_CONNECT);
-        self.start_job(now, Job::New, draft, Vec::new(), deadline);
-        if let Some(live) = self.live.get_mut(&id) {
-            live.stored = true;
-            live.meeting.options.connect_timeout = wait;
-        }
+        let wait = meeting.options.connect_timeout.max(limits::RECOVERY_CONNECT);
+        // Its row exists already, whatever comes first: a round, a named slot, or the end.
+        let live = Live::new(Job::New, meeting, true, Vec::new(), deadline, deadline.min(now.mono + wait));
+        self.live.insert(id.clone(), live);
+        self.connect(now, &id);
     }
 
     /// The time for a decision is over: what is undecided is given up, and a restart takes it up again.
