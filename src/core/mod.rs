@@ -19,4 +19,5 @@ pub mod random;
 pub mod record;
 
 pub mod coordinator;
+pub mod invariants;
 pub mod participant;

@@ -22,6 +22,12 @@ pub(super) struct Direct {
     again: Command,
 }
 
+impl Direct {
+    pub(super) fn meeting(&self) -> &MeetingId {
+        &self.meeting.id
+    }
+}
+
 impl Coordinator {
     /// Takes a command on a meeting that exists: by its live job, or after its row is read.
     pub(super) fn change_command(&mut self, now: Now, ticket: Ticket, command: Command, deadline: Mono) {
@@ -51,7 +57,8 @@ impl Coordinator {
         found: Option<(Meeting, Option<AttemptRow>)>,
     ) {
         let id = command.meeting().clone();
-        if self.live.contains_key(&id) {
+        // What was read is out of date if the meeting is being changed: read again, behind that change.
+        if self.live.contains_key(&id) || self.changing.contains_key(&id) {
             return self.change_command(now, ticket, command, deadline);
         }
         let Some((meeting, row)) = found else { return self.refuse(ticket, Refused::NoSuchMeeting(id)) };
@@ -224,7 +231,18 @@ impl Coordinator {
     fn submit_direct(&mut self, current: &Meeting, direct: Direct, writes: Vec<Write>) {
         let conditions =
             vec![self.fence(), Condition::MeetingVersion(current.id.clone(), current.version)];
+        *self.changing.entry(current.id.clone()).or_default() += 1;
         self.apply(Transaction { conditions, writes }, Pending::Direct(Box::new(direct)));
+    }
+
+    /// A change that no job makes was applied or refused.
+    pub(super) fn changed(&mut self, meeting: &MeetingId) {
+        if let Some(left) = self.changing.get_mut(meeting) {
+            *left -= 1;
+            if *left == 0 {
+                self.changing.remove(meeting);
+            }
+        }
     }
 
     pub(super) fn direct_applied(&mut self, now: Now, direct: Direct, applied: &Applied) {
@@ -234,7 +252,7 @@ impl Coordinator {
             return self.change_command(now, direct.ticket, direct.again, deadline);
         }
         let Direct { ticket, meeting, attempt, asked, deliveries, .. } = direct;
-        self.forget_deliveries(&attempt, &asked);
+        self.forget_confirms(&attempt, &asked);
         self.confirms.remove(&attempt);
         let confirms = deliveries.iter().filter(|d| d.body.kind() == AckKind::Confirm).count();
         if confirms > 0 {
@@ -368,6 +386,23 @@ impl Coordinator {
         }
     }
 
+    /// The row was read: judged against it, unless the meeting is being changed meanwhile.
+    pub(super) fn withdraw_read(
+        &mut self,
+        now: Now,
+        participant: ParticipantId,
+        n: Option<AttemptNumber>,
+        reason: String,
+        found: Option<(Meeting, Option<AttemptRow>)>,
+    ) {
+        match found.as_ref().map(|(meeting, _)| &meeting.id) {
+            Some(id) if self.live.contains_key(id) || self.changing.contains_key(id) => {
+                self.withdraw(now, participant, id.clone(), n, reason);
+            }
+            _ => self.withdraw_booked(now, &participant, n, &reason, found),
+        }
+    }
+
     pub(super) fn withdraw_booked(
         &mut self,
         now: Now,
@@ -407,6 +442,7 @@ impl Coordinator {
             **current = meeting;
         }
         let (participant, reason) = (participant.clone(), reason.to_owned());
+        *self.changing.entry(attempt.meeting.clone()).or_default() += 1;
         let pending = Pending::Withdraw { participant, attempt, reason, release };
         self.apply(Transaction { conditions, writes }, pending);
     }

@@ -6,35 +6,29 @@ use crate::core::model::{AttendeeStatus, EventKind};
 use crate::core::record::{AttemptState, DeliveryBody};
 
 impl Coordinator {
-    /// Takes over a delivery that is on disk, and sends it if its participant is there.
+    /// Takes over a delivery that is on disk now, and sends it if its participant is there.
     pub(super) fn queue_delivery(&mut self, now: Now, delivery: Delivery) {
-        self.note_delivery(now, delivery.clone(), true);
+        self.note_delivery(now, delivery.clone());
         self.send_delivery(now, &delivery.participant, &delivery.attempt);
     }
 
-    pub(super) fn note_delivery(&mut self, now: Now, delivery: Delivery, durable: bool) {
+    /// Deliveries are noted in the order of the store's answers, so that memory has what the store has.
+    pub(super) fn note_delivery(&mut self, now: Now, delivery: Delivery) {
         let pause = limits::REDELIVER_MIN;
-        let entry = Undelivered { delivery: delivery.clone(), next: now.mono + pause, pause, durable };
+        let entry = Undelivered { delivery: delivery.clone(), next: now.mono + pause, pause };
         self.undelivered
             .entry(delivery.participant.clone())
             .or_default()
             .insert(delivery.attempt.clone(), entry);
     }
 
-    /// These deliveries are on disk now.
-    pub(super) fn now_durable(&mut self, now: Now, keys: &[(ParticipantId, Attempt)]) {
-        for (participant, attempt) in keys {
-            let of = self.undelivered.get_mut(participant);
-            if let Some(entry) = of.and_then(|all| all.get_mut(attempt)) {
-                entry.durable = true;
-                self.send_delivery(now, participant, attempt);
-            }
-        }
-    }
-
-    pub(super) fn forget_deliveries(&mut self, attempt: &Attempt, of: &[ParticipantId]) {
+    /// The attempt is superseded: its confirms say nothing any more. A release of it still has to be heard.
+    pub(super) fn forget_confirms(&mut self, attempt: &Attempt, of: &[ParticipantId]) {
         for participant in of {
-            self.forget_delivery(participant, attempt);
+            let entry = self.undelivered.get(participant).and_then(|all| all.get(attempt));
+            if entry.is_some_and(|e| e.delivery.body.kind() == AckKind::Confirm) {
+                self.forget_delivery(participant, attempt);
+            }
         }
     }
 
@@ -47,14 +41,11 @@ impl Coordinator {
         }
     }
 
-    /// Sends one delivery, if it is on disk and the participant is there.
+    /// Sends one delivery, if the participant is there.
     pub(super) fn send_delivery(&mut self, now: Now, participant: &ParticipantId, attempt: &Attempt) {
         let session = self.ready(participant);
         let of = self.undelivered.get_mut(participant);
         let (Some(session), Some(entry)) = (session, of.and_then(|all| all.get_mut(attempt))) else { return };
-        if !entry.durable {
-            return;
-        }
         entry.next = now.mono + entry.pause;
         let at = entry.next;
         let message = match &entry.delivery.body {
@@ -105,7 +96,7 @@ impl Coordinator {
     /// An acknowledgement: the delivery is done (D5).
     pub(super) fn acked(&mut self, now: Now, participant: ParticipantId, attempt: Attempt, kind: AckKind) {
         let entry = self.undelivered.get(&participant).and_then(|all| all.get(&attempt));
-        if entry.is_none_or(|e| !e.durable || e.delivery.body.kind() != kind) {
+        if entry.is_none_or(|e| e.delivery.body.kind() != kind) {
             self.counters.stale += 1;
             return;
         }
@@ -152,20 +143,15 @@ impl Coordinator {
 
     /// Releases one participant from an attempt: on disk first, then sent until acknowledged.
     pub(super) fn release_one(&mut self, now: Now, participant: ParticipantId, attempt: Attempt, cause: ReleaseCause) {
-        let body = DeliveryBody::Release(cause);
-        self.deliver_one(now, Delivery { participant, attempt, body });
-    }
-
-    fn deliver_one(&mut self, now: Now, delivery: Delivery) {
+        let delivery = Delivery { participant, attempt, body: DeliveryBody::Release(cause) };
         let key = (delivery.participant.clone(), delivery.attempt.clone());
         let same = self.undelivered.get(&key.0).and_then(|all| all.get(&key.1));
         if same.is_some_and(|e| e.delivery.body == delivery.body) {
             return self.send_delivery(now, &key.0, &key.1);
         }
-        self.note_delivery(now, delivery.clone(), false);
         let conditions = vec![self.fence()];
-        let writes = vec![Write::Delivery(delivery)];
-        self.apply(Transaction { conditions, writes }, Pending::Deliver(vec![key]));
+        let writes = vec![Write::Delivery(delivery.clone())];
+        self.apply(Transaction { conditions, writes }, Pending::Deliver(vec![delivery]));
     }
 
     /// An agent holds an attempt that is not live: what the store says of it decides.
@@ -182,7 +168,7 @@ impl Coordinator {
         found: Option<(AttemptRow, Meeting)>,
     ) {
         let waiting = self.undelivered.get(participant).and_then(|all| all.get(attempt));
-        if waiting.is_some_and(|e| e.durable) {
+        if waiting.is_some() {
             return self.send_delivery(now, participant, attempt);
         }
         let (participant, attempt) = (participant.clone(), attempt.clone());
@@ -192,12 +178,13 @@ impl Coordinator {
         let booked = row.commit_set.contains(&participant);
         let attends = meeting.attendees.iter().any(|o| o.id == participant && o.status == AttendeeStatus::Attending);
         let cause = match row.state {
-            // Its abort or decision is on its way, and with it the delivery.
-            AttemptState::Holding => return,
+            // Its abort or decision is on its way, and with it the delivery. Else nobody works on it any more.
+            AttemptState::Holding if self.holding(&attempt).is_some() || self.aborting.contains(&attempt) => return,
+            AttemptState::Holding => return self.abort_found(&row),
             AttemptState::Committed if booked && attends => {
                 let booking = Arc::new(hold::booking_of(&meeting, &row, row.commit_set.clone()));
                 let body = DeliveryBody::Confirm { booking, displaces: row.displaces.clone() };
-                return self.deliver_one(now, Delivery { participant, attempt, body });
+                return self.tell_booked(&meeting, Delivery { participant, attempt, body });
             }
             AttemptState::Committed if booked => ReleaseCause::Withdrawn,
             AttemptState::Committed => ReleaseCause::NotNeeded,
@@ -206,5 +193,16 @@ impl Coordinator {
             AttemptState::Superseded => ReleaseCause::Moved,
         };
         self.release_one(now, participant, attempt, cause);
+    }
+
+    /// Confirms once more, if the meeting is still as it was read: a confirm must not replace a release.
+    fn tell_booked(&mut self, meeting: &Meeting, delivery: Delivery) {
+        let conditions = vec![
+            self.fence(),
+            Condition::AttemptIs(delivery.attempt.clone(), AttemptState::Committed),
+            Condition::MeetingVersion(meeting.id.clone(), meeting.version),
+        ];
+        let writes = vec![Write::Delivery(delivery.clone())];
+        self.apply(Transaction { conditions, writes }, Pending::Tell(delivery));
     }
 }

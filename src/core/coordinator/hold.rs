@@ -133,10 +133,13 @@ impl Coordinator {
             }
         };
         if let Applied::Conflict(condition) = applied {
+            for delivery in &release {
+                self.aborting.remove(&delivery.attempt);
+            }
             return self.live_conflict(now, id, condition, next, holding);
         }
         if let (Next::Decide(..), Some(old)) = (&next, self.live.get(id).and_then(Live::old_attempt).cloned()) {
-            self.forget_deliveries(&old.attempt, &old.commit_set);
+            self.forget_confirms(&old.attempt, &old.commit_set);
         }
         let mut given_up = BTreeSet::new();
         for delivery in release {

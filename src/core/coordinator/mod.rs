@@ -304,8 +304,6 @@ struct Undelivered {
     /// When it is sent again.
     next: Mono,
     pause: Duration,
-    /// Whether the store has it: only then may it be sent.
-    durable: bool,
 }
 
 /// Why a job exists.
@@ -422,7 +420,9 @@ enum Pending {
     /// A registration's row: the participant is ready once it is on disk.
     Registered(Box<register::Admission>),
     /// Deliveries that may be sent once they are on disk.
-    Deliver(Vec<(ParticipantId, Attempt)>),
+    Deliver(Vec<Delivery>),
+    /// A confirm to an agent that asks; what became of the attempt is read again if it changed meanwhile.
+    Tell(Delivery),
     /// A change without a job: cancel or details.
     Direct(Box<change::Direct>),
     /// A withdrawal from a booking; read again if the meeting changed meanwhile.
@@ -465,6 +465,8 @@ pub struct Coordinator {
     connecting: BTreeSet<MeetingId>,
     /// Meetings that wait for an attempt of another one to be decided.
     waiting: BTreeSet<MeetingId>,
+    /// Meetings with changes on their way to the store that no job makes, and how many.
+    changing: BTreeMap<MeetingId, usize>,
     /// Attempts whose abort is on its way to the store.
     aborting: BTreeSet<Attempt>,
     /// Live holds, by whom they were asked of.
@@ -586,19 +588,29 @@ impl Coordinator {
         match pending {
             Pending::Live(id) => self.live_applied(now, &id, op, applied),
             Pending::Registered(admission) => self.admitted(now, *admission, &applied),
-            Pending::Deliver(keys) => {
-                if let Applied::Conflict(condition) = applied {
+            Pending::Deliver(deliveries) => match applied {
+                Applied::Yes => deliveries.into_iter().for_each(|d| self.queue_delivery(now, d)),
+                Applied::Conflict(condition) => {
                     self.alarm(format!("a delivery could not be stored: {condition:?}"));
                 }
-                self.now_durable(now, &keys);
-            }
-            Pending::Direct(direct) => self.direct_applied(now, *direct, &applied),
-            Pending::Withdraw { participant, attempt, reason, release } => match applied {
-                Applied::Yes => self.queue_delivery(now, release),
-                Applied::Conflict(_) => {
-                    self.withdraw(now, participant, attempt.meeting, Some(attempt.n), reason);
-                }
             },
+            Pending::Tell(delivery) => match applied {
+                Applied::Yes => self.queue_delivery(now, delivery),
+                Applied::Conflict(_) => self.ask_what_became(delivery.participant, delivery.attempt),
+            },
+            Pending::Direct(direct) => {
+                self.changed(direct.meeting());
+                self.direct_applied(now, *direct, &applied);
+            }
+            Pending::Withdraw { participant, attempt, reason, release } => {
+                self.changed(&attempt.meeting);
+                match applied {
+                    Applied::Yes => self.queue_delivery(now, release),
+                    Applied::Conflict(_) => {
+                        self.withdraw(now, participant, attempt.meeting, Some(attempt.n), reason);
+                    }
+                }
+            }
             Pending::Nothing => {
                 if let Applied::Conflict(condition) = applied {
                     self.alarm(format!("a write without conditions was refused: {condition:?}"));
@@ -622,7 +634,7 @@ impl Coordinator {
                 self.settle(now, &participant, &attempt, found.map(|b| *b));
             }
             (Pending::ReadWithdraw { participant, n, reason }, ReadResult::Meeting(found)) => {
-                self.withdraw_booked(now, &participant, n, &reason, found.map(|b| *b));
+                self.withdraw_read(now, participant, n, reason, found.map(|b| *b));
             }
             (Pending::ReadDelivered(attempt), ReadResult::Meeting(Some(found))) => {
                 self.all_delivered(now, &attempt, found.0);
@@ -664,6 +676,9 @@ impl Coordinator {
     }
 
     fn apply(&mut self, transaction: Transaction, pending: Pending) -> OpId {
+        if !self.registering.is_empty() {
+            self.outdate_registrations(&transaction.writes);
+        }
         let op = self.op();
         self.pending.insert(op, pending);
         self.out.push(Effect::Apply(op, transaction));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::message::{AckKind, Booking, Register, Registered};
-use crate::core::record::{AttemptState, DeliveryBody, ParticipantPromises};
+use crate::core::record::{AttemptState, BookingRow, DeliveryBody, ParticipantPromises};
 
 /// A registration whose promises are being read.
 #[derive(Clone, Debug)]
@@ -10,6 +10,8 @@ pub(super) struct Registering {
     session: SessionId,
     register: Register,
     new_lineage: bool,
+    /// Whether bookings may have changed since the read was handed in: then it is read again.
+    stale: bool,
 }
 
 /// A registration that is on its way to the store, and what follows.
@@ -19,6 +21,8 @@ pub(super) struct Admission {
     session: SessionId,
     epoch: Epoch,
     registered: Registered,
+    /// Confirms of what the agent lacks.
+    install: Vec<Delivery>,
     /// Live attempts whose hold is sent again.
     again: Vec<Attempt>,
     /// Live attempts whose vote is gone.
@@ -50,18 +54,42 @@ impl Coordinator {
             ready: false,
             disclosure: register.disclosure,
         };
-        let reported = register.held.iter().chain(&register.booked).map(|p| p.attempt.clone());
-        let reported = reported.chain(register.withdrawn.iter().map(|(a, _)| a.clone())).collect();
-        let epoch = row.epoch;
         self.participants.insert(participant.clone(), Known { row, connected: Some(connected) });
-        let registering = Registering { session, register, new_lineage };
+        let registering = Registering { session, register, new_lineage, stale: false };
         self.registering.insert(participant.clone(), registering);
         if new_lineage {
             self.counters.lineages += 1;
             self.void_votes(now, &participant);
         }
+        self.read_promises(now, participant);
+    }
+
+    fn read_promises(&mut self, now: Now, participant: ParticipantId) {
+        let Some(registering) = self.registering.get_mut(&participant) else { return };
+        registering.stale = false;
+        let register = &registering.register;
+        let reported = register.held.iter().chain(&register.booked).map(|p| p.attempt.clone());
+        let reported = reported.chain(register.withdrawn.iter().map(|(a, _)| a.clone())).collect();
+        let epoch = self.participants.get(&participant).map(|known| known.row.epoch).unwrap_or_default();
         let read = Read::Promises { participant: participant.clone(), reported, after: now.wall };
         self.read(read, Pending::ReadPromises { participant, epoch });
+    }
+
+    /// A write that follows a registration's read may change what was read.
+    pub(super) fn outdate_registrations(&mut self, writes: &[Write]) {
+        for write in writes {
+            match write {
+                Write::Booking(BookingRow { participant, .. })
+                | Write::RemoveBookings(_, Some(participant))
+                | Write::Delivery(Delivery { participant, .. }) => {
+                    if let Some(registering) = self.registering.get_mut(participant) {
+                        registering.stale = true;
+                    }
+                }
+                Write::RemoveBookings(_, None) => self.registering.values_mut().for_each(|r| r.stale = true),
+                _ => {}
+            }
+        }
     }
 
     /// The agent saw a later life of the store, or another one of the same number: this store is an older copy.
@@ -140,6 +168,9 @@ impl Coordinator {
         if current.is_none_or(|c| c.epoch != epoch) {
             return;
         }
+        if self.registering.get(participant).is_some_and(|r| r.stale) {
+            return self.read_promises(now, participant.clone());
+        }
         let Some(registering) = self.registering.remove(participant) else { return };
         let row = match self.participants.get(participant) {
             Some(known) => known.row.clone(),
@@ -158,6 +189,7 @@ impl Coordinator {
                 generation: self.generation,
                 incarnation: self.incarnation.clone(),
             },
+            install: Vec::new(),
             again: Vec::new(),
             gone: Vec::new(),
             lease_over: Vec::new(),
@@ -169,7 +201,7 @@ impl Coordinator {
         }
         self.settle_held(&registering, &promises, &mut admission);
         self.settle_booked(&registering, &promises, &mut admission);
-        self.settle_missing(now, &registering, promises.booked, &mut admission, &mut writes);
+        self.settle_missing(&registering, promises.booked, &mut admission, &mut writes);
         let conditions = vec![self.fence()];
         self.apply(Transaction { conditions, writes }, Pending::Registered(Box::new(admission)));
     }
@@ -236,7 +268,6 @@ impl Coordinator {
     /// What the scheduler has and the agent hasn't.
     fn settle_missing(
         &mut self,
-        now: Now,
         registering: &Registering,
         booked: Vec<Booking>,
         admission: &mut Admission,
@@ -258,10 +289,7 @@ impl Coordinator {
             let body = DeliveryBody::Confirm { booking: Arc::new(booking.clone()), displaces: Vec::new() };
             let delivery = Delivery { participant: participant.clone(), attempt: booking.attempt.clone(), body };
             writes.push(Write::Delivery(delivery.clone()));
-            if !self.is_undelivered(participant, &booking.attempt) {
-                self.confirms.entry(booking.attempt.clone()).or_insert((0, None)).0 += 1;
-            }
-            self.note_delivery(now, delivery, false);
+            admission.install.push(delivery);
             admission.registered.bookings.push(booking);
         }
         for attempt in self.held.get(participant).cloned().unwrap_or_default() {
@@ -286,10 +314,11 @@ impl Coordinator {
         }
         let carried: Vec<Attempt> =
             admission.registered.bookings.iter().map(|b| b.attempt.clone()).collect();
-        for attempt in &carried {
-            if let Some(e) = self.undelivered.get_mut(&participant).and_then(|all| all.get_mut(attempt)) {
-                e.durable = true;
+        for delivery in admission.install {
+            if !self.is_undelivered(&participant, &delivery.attempt) {
+                self.confirms.entry(delivery.attempt.clone()).or_insert((0, None)).0 += 1;
             }
+            self.note_delivery(now, delivery);
         }
         let Some(known) = self.participants.get_mut(&participant) else { return };
         let Some(connected) = known.connected.as_mut().filter(|c| c.epoch == admission.epoch) else { return };

@@ -35,6 +35,7 @@ impl Coordinator {
             queries: HashMap::new(),
             connecting: BTreeSet::new(),
             waiting: BTreeSet::new(),
+            changing: BTreeMap::new(),
             aborting: BTreeSet::new(),
             held: HashMap::new(),
             registering: HashMap::new(),
@@ -60,10 +61,10 @@ impl Coordinator {
             if delivery.body.kind() == AckKind::Confirm {
                 this.confirms.entry(delivery.attempt.clone()).or_insert((0, None)).0 += 1;
             }
-            this.note_delivery(now, delivery, true);
+            this.note_delivery(now, delivery);
         }
         for row in snapshot.holding {
-            this.abort_found(now, &row);
+            this.abort_found(&row);
         }
         for meeting in snapshot.live_meetings {
             if meeting.state == MeetingState::Scheduling {
@@ -75,22 +76,18 @@ impl Coordinator {
     }
 
     /// An attempt that nobody works on any more.
-    fn abort_found(&mut self, now: Now, row: &AttemptRow) {
+    pub(super) fn abort_found(&mut self, row: &AttemptRow) {
         let release = |participant: &ParticipantId| Delivery {
             participant: participant.clone(),
             attempt: row.attempt.clone(),
             body: DeliveryBody::Release(ReleaseCause::Aborted),
         };
         let deliveries: Vec<Delivery> = row.asked.iter().map(release).collect();
-        let keys = deliveries.iter().map(|d| (d.participant.clone(), d.attempt.clone())).collect();
         let mut writes = vec![Write::AttemptState(row.attempt.clone(), AttemptState::Aborted)];
-        for delivery in deliveries {
-            self.note_delivery(now, delivery.clone(), false);
-            writes.push(Write::Delivery(delivery));
-        }
+        writes.extend(deliveries.iter().cloned().map(Write::Delivery));
         let conditions = vec![self.fence(), Condition::AttemptIs(row.attempt.clone(), AttemptState::Holding)];
         self.counters.aborted += 1;
-        self.apply(Transaction { conditions, writes }, Pending::Deliver(keys));
+        self.apply(Transaction { conditions, writes }, Pending::Deliver(deliveries));
     }
 
     /// A meeting that was being sought goes on being sought, until its deadline, with those who come back.
