@@ -114,8 +114,13 @@ impl AgentHandle {
     }
 
     /// Waits until the calendar outputs have all bookings up to now, or could not be written.
-    pub async fn outputs_written(&self) {
+    ///
+    /// # Errors
+    /// The agent has ended.
+    pub async fn outputs_written(&self) -> Result<(), AgentError> {
+        self.ask(|reply| Command::Barrier { reply }).await?;
         self.outputs.written().await;
+        Ok(())
     }
 
     /// Waits until the agent ends by itself.

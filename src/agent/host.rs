@@ -89,6 +89,8 @@ pub(super) struct Host {
     members: BTreeMap<ParticipantId, Member>,
     /// When machines want to be called; those of `Member::timer`.
     timers: BTreeSet<(Mono, ParticipantId)>,
+    /// Whose bookings are to be written out.
+    unwritten: BTreeSet<ParticipantId>,
     connected: bool,
 }
 
@@ -105,11 +107,12 @@ impl Host {
     ) -> Result<Self, AgentError> {
         let ids: Vec<ParticipantId> = participants.iter().map(|(config, _)| config.id.clone()).collect();
         let journals = journal.load_all(&ids)?;
-        let (members, timers) = Default::default();
-        let mut host = Self { clock, journal, outputs, members, timers, connected: false };
+        let (members, timers, unwritten) = Default::default();
+        let mut host = Self { clock, journal, outputs, members, timers, unwritten, connected: false };
         for ((config, loaded), journal) in participants.into_iter().zip(journals) {
             host.insert(config, loaded, journal)?;
         }
+        host.write_outputs();
         Ok(host)
     }
 
@@ -134,7 +137,7 @@ impl Host {
         let (timer, superseded, seen, unsure) = (None, false, false, false);
         let member = Member { config, profile, time, machine, timer, superseded, seen, unsure };
         self.members.insert(id.clone(), member);
-        self.write_output(&id);
+        self.unwritten.insert(id);
         Ok(())
     }
 
@@ -439,9 +442,7 @@ impl Host {
                 return Err(error);
             }
         }
-        for id in &batch.bookings_changed {
-            self.write_output(id);
-        }
+        self.unwritten.extend(batch.bookings_changed);
         if batch.registered > 0 {
             tracing::info!("registered {} of {} participants", batch.registered, self.members.len());
         }
@@ -470,12 +471,24 @@ impl Host {
                 member.machine = Participant::new(member.profile.clone(), journal);
                 member.unsure = false;
             }
-            self.write_output(id);
+            self.unwritten.insert(id.clone());
         }
         Ok(())
     }
 
-    /// Hands the bookings to the writer of calendar files.
+    /// Whether bookings changed since [`Host::write_outputs`].
+    pub(super) fn has_unwritten(&self) -> bool {
+        !self.unwritten.is_empty()
+    }
+
+    /// Hands the bookings that changed to the writer of calendar files. Nobody waits for that, so it comes after the
+    /// replies.
+    pub(super) fn write_outputs(&mut self) {
+        for id in std::mem::take(&mut self.unwritten) {
+            self.write_output(&id);
+        }
+    }
+
     fn write_output(&self, id: &ParticipantId) {
         let Some(member) = self.members.get(id) else { return };
         let stamp = self.clock.now().wall;

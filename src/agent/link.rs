@@ -61,6 +61,8 @@ pub(super) enum Command {
     Bookings { participant: ParticipantId, reply: oneshot::Sender<Result<Vec<Booking>, AgentError>> },
     /// Take new calendars.
     Calendars(Vec<Change>),
+    /// Say that everything before this is done, and that the bookings are with the writer of calendar files.
+    Barrier { reply: oneshot::Sender<Result<(), AgentError>> },
 }
 
 /// Why a stream ended.
@@ -280,9 +282,16 @@ impl Link {
     /// A command without a stream: what it would send is told at the next registration.
     async fn unsent(&mut self, command: Command) -> Result<(), AgentError> {
         if let Err(error) = self.command(command).await? {
-            tracing::error!(%error, "a change of calendars is not served");
+            tracing::error!(%error, "nothing is promised without the journal");
         }
-        Ok(())
+        self.write_outputs().await
+    }
+
+    async fn write_outputs(&mut self) -> Result<(), AgentError> {
+        match self.host()?.has_unwritten() {
+            true => self.work(Host::write_outputs).await,
+            false => Ok(()),
+        }
     }
 
     /// One stream from beginning to end.
@@ -308,6 +317,7 @@ impl Link {
             drained: None,
         };
         stream.send(register.frames);
+        self.write_outputs().await?;
         let end = self.serve(&mut stream).await?;
         if matches!(end, End::Stop | End::Drained(_) | End::Nobody) {
             stream.farewell().await;
@@ -349,7 +359,7 @@ impl Link {
                 }),
             };
             match reply {
-                Ok(reply) => self.sent(stream, reply)?,
+                Ok(reply) => self.sent(stream, reply).await?,
                 Err(error) => return Ok(End::Journal(error)),
             }
             if !self.host()?.has_work() && stream.pending.is_empty() {
@@ -358,8 +368,9 @@ impl Link {
         }
     }
 
-    fn sent(&mut self, stream: &mut Stream, reply: Reply) -> Result<(), AgentError> {
+    async fn sent(&mut self, stream: &mut Stream, reply: Reply) -> Result<(), AgentError> {
         stream.send(reply.frames);
+        self.write_outputs().await?;
         if reply.registered {
             self.backoff.reset();
             stream.until = stream.until.filter(|_| stream.drained.is_some());
@@ -394,6 +405,10 @@ impl Link {
             }
             Command::Bookings { participant, reply } => {
                 reply.send(self.host()?.bookings(&participant)).ok();
+                Ok(Ok(Reply::default()))
+            }
+            Command::Barrier { reply } => {
+                reply.send(Ok(())).ok();
                 Ok(Ok(Reply::default()))
             }
             Command::Calendars(changes) => self.work(move |host| host.calendars(changes)).await,
@@ -433,7 +448,11 @@ fn in_words(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        words = format!("{words}: {cause}");
+        let cause_words = cause.to_string();
+        // Layers that only pass an error on say the same again.
+        if !words.ends_with(&cause_words) {
+            words = format!("{words}: {cause_words}");
+        }
         source = cause.source();
     }
     words

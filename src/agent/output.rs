@@ -147,9 +147,8 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     drop(file);
-    fs::rename(&draft, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    // The new name itself is not synced: after a power cut the old text may be there, until the agent starts again.
+    fs::rename(&draft, path)
 }
 
 fn same(old: &str, new: &str) -> bool {

@@ -39,7 +39,7 @@ pub async fn run(args: AgentArgs) -> Result<(), AppError> {
         tell(agent.served(), &scheduler);
     }
     tokio::select! {
-        ended = agent.ended() => return Ok(ended?),
+        ended = agent.ended() => Ok(ended?),
         stopped = &mut stop => {
             agent.stop().await?;
             stopped

@@ -116,7 +116,7 @@ pub fn candidate(value: &Candidate) -> pb::Candidate {
     pb::Candidate {
         slot: Some(pb_range(&value.slot)),
         score: value.score,
-        attendees: outcomes(&value.attendees),
+        attendees: value.attendees.iter().map(candidate_outcome).collect(),
         attending: pb_count(value.attending),
         total_cost: value.total_cost,
         reason: value.reason.clone(),
@@ -190,16 +190,23 @@ fn attempt_log(log: &[AttemptLogEntry]) -> Vec<pb::AttemptLogEntry> {
 }
 
 fn outcomes(list: &[AttendeeOutcome]) -> Vec<pb::AttendeeOutcome> {
-    let outcome = |value: &AttendeeOutcome| pb::AttendeeOutcome {
+    list.iter().map(outcome).collect()
+}
+
+fn outcome(value: &AttendeeOutcome) -> pb::AttendeeOutcome {
+    pb::AttendeeOutcome {
         participant_id: value.id.to_string(),
         role: role(value.role).into(),
         status: status(value.status).into(),
         confirmation_delivered: value.delivered,
-        preference: preference(value.preference).into(),
-        cost: value.cost,
         detail: value.detail.clone(),
-    };
-    list.iter().map(outcome).collect()
+        ..pb::AttendeeOutcome::default()
+    }
+}
+
+/// What an agent said of a slot is known of candidates only.
+fn candidate_outcome(value: &AttendeeOutcome) -> pb::AttendeeOutcome {
+    pb::AttendeeOutcome { preference: preference(value.preference).into(), cost: value.cost, ..outcome(value) }
 }
 
 /// Writes an event.

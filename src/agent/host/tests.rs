@@ -160,6 +160,8 @@ async fn promises_are_in_the_journal_when_the_votes_are_handed_out() {
     assert_eq!(host.bookings(&bob).unwrap().len(), 1);
     assert!(host.bookings(&ParticipantId::new("carol")).is_err());
 
+    assert!(host.has_unwritten());
+    host.write_outputs();
     host.outputs.written().await;
     let written = std::fs::read_to_string(folder.path().join("bob.quorate.ics")).unwrap();
     assert!(written.contains("SUMMARY:Plan") && written.contains(MEETING), "{written}");

@@ -558,6 +558,9 @@ impl Coordinator {
             }
             AgentMessage::Vote { participant, attempt, vote, sequence } => {
                 self.saw_sequence(&participant, sequence);
+                if vote == crate::core::message::Vote::Granted {
+                    self.heard_vote(&participant, &attempt);
+                }
                 self.voted(now, participant, attempt, vote);
             }
             AgentMessage::Ack { participant, attempt, kind, sequence } => {
@@ -590,6 +593,8 @@ impl Coordinator {
             Pending::Registered(admission) => self.admitted(now, *admission, &applied),
             Pending::Deliver(deliveries) => match applied {
                 Applied::Yes => deliveries.into_iter().for_each(|d| self.queue_delivery(now, d)),
+                // Somebody else found the attempt first, and aborted it.
+                Applied::Conflict(Condition::AttemptIs(..)) => {}
                 Applied::Conflict(condition) => {
                     self.alarm(format!("a delivery could not be stored: {condition:?}"));
                 }

@@ -12,6 +12,8 @@ pub(super) struct Registering {
     new_lineage: bool,
     /// Whether bookings may have changed since the read was handed in: then it is read again.
     stale: bool,
+    /// Votes for these came in behind the registration, which can't report them yet.
+    heard: BTreeSet<Attempt>,
 }
 
 /// A registration that is on its way to the store, and what follows.
@@ -55,7 +57,7 @@ impl Coordinator {
             disclosure: register.disclosure,
         };
         self.participants.insert(participant.clone(), Known { row, connected: Some(connected) });
-        let registering = Registering { session, register, new_lineage, stale: false };
+        let registering = Registering { session, register, new_lineage, stale: false, heard: BTreeSet::new() };
         self.registering.insert(participant.clone(), registering);
         if new_lineage {
             self.counters.lineages += 1;
@@ -73,6 +75,13 @@ impl Coordinator {
         let epoch = self.participants.get(&participant).map(|known| known.row.epoch).unwrap_or_default();
         let read = Read::Promises { participant: participant.clone(), reported, after: now.wall };
         self.read(read, Pending::ReadPromises { participant, epoch });
+    }
+
+    /// A yes on a stream whose registration is not answered yet: said after it (a stream is first in, first out).
+    pub(super) fn heard_vote(&mut self, participant: &ParticipantId, attempt: &Attempt) {
+        if let Some(registering) = self.registering.get_mut(participant) {
+            registering.heard.insert(attempt.clone());
+        }
     }
 
     /// A write that follows a registration's read may change what was read.
@@ -276,7 +285,8 @@ impl Coordinator {
         let participant = &registering.register.participant;
         let register = &registering.register;
         let reports = |attempt: &Attempt| {
-            register.held.iter().chain(&register.booked).any(|p| p.attempt == *attempt)
+            let mut promises = register.held.iter().chain(&register.booked);
+            promises.any(|p| p.attempt == *attempt) || registering.heard.contains(attempt)
         };
         let left = |attempt: &Attempt| register.withdrawn.iter().any(|(a, _)| a == attempt);
         for booking in booked {
