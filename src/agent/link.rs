@@ -44,6 +44,8 @@ const OUTGOING: usize = 16;
 const PENDING: usize = 256;
 /// Frames taken at a time.
 const TAKEN: usize = 64;
+/// How long changed bookings gather before they are written out: off the way of the votes that follow.
+const OUTPUT_PAUSE: Duration = Duration::from_millis(100);
 /// Largest frame that is read: more than the scheduler packs, since it can't split every message.
 const FRAME_MAX: usize = 4 * limits::FRAME_BYTES;
 
@@ -103,6 +105,8 @@ struct Stream {
     /// When it has to be left: with no answer to the registration, or after a drain.
     until: Option<Instant>,
     drained: Option<Duration>,
+    /// When the bookings that changed are written out.
+    write_at: Option<Instant>,
 }
 
 impl Stream {
@@ -315,10 +319,11 @@ impl Link {
             incoming: Incoming::new(joining),
             until: Some(Instant::now() + REGISTRATION),
             drained: None,
+            write_at: None,
         };
         stream.send(register.frames);
-        self.write_outputs().await?;
         let end = self.serve(&mut stream).await?;
+        self.write_outputs().await?;
         if matches!(end, End::Stop | End::Drained(_) | End::Nobody) {
             stream.farewell().await;
         }
@@ -329,6 +334,10 @@ impl Link {
         loop {
             let timer = self.host()?.poll_timeout().map(|at| self.clock.at(at));
             let leave = stream.until;
+            if self.host()?.has_unwritten() {
+                stream.write_at.get_or_insert_with(|| Instant::now() + OUTPUT_PAUSE);
+            }
+            let write = stream.write_at;
             let wait = async |at: Option<Instant>| match at {
                 Some(at) => sleep_until(at).await,
                 None => std::future::pending().await,
@@ -339,6 +348,11 @@ impl Link {
                 () = self.stop.cancelled() => return Ok(End::Stop),
                 Some(command) = self.commands.recv(), if room => self.command(command).await?,
                 () = wait(timer), if room => self.work(Host::timeout).await?,
+                () = wait(write) => {
+                    stream.write_at = None;
+                    self.write_outputs().await?;
+                    continue;
+                }
                 permit = stream.outgoing.reserve(), if !stream.pending.is_empty() => {
                     // If there is no permit, the stream has ended, and its incoming side says why.
                     if let Some(frame) = stream.pending.pop_front() && let Ok(permit) = permit {
@@ -370,7 +384,6 @@ impl Link {
 
     async fn sent(&mut self, stream: &mut Stream, reply: Reply) -> Result<(), AgentError> {
         stream.send(reply.frames);
-        self.write_outputs().await?;
         if reply.registered {
             self.backoff.reset();
             stream.until = stream.until.filter(|_| stream.drained.is_some());
@@ -408,6 +421,7 @@ impl Link {
                 Ok(Ok(Reply::default()))
             }
             Command::Barrier { reply } => {
+                self.write_outputs().await?;
                 reply.send(Ok(())).ok();
                 Ok(Ok(Reply::default()))
             }

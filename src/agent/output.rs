@@ -145,9 +145,9 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     let draft = path.with_file_name(format!(".{}.tmp", name.to_string_lossy()));
     let mut file = File::create(&draft)?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()?;
     drop(file);
-    // The new name itself is not synced: after a power cut the old text may be there, until the agent starts again.
+    // Not synced, so that no promise waits for it: after a power cut another text may be there, until the agent starts
+    // again and writes this one anew from its journal.
     fs::rename(&draft, path)
 }
 

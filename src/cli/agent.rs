@@ -56,7 +56,8 @@ pub struct AgentArgs {
     /// When the participants work, such as "Mon-Fri 09:00-17:30", or "any"
     #[arg(long, value_name = "DAYS HOURS", value_parser = parse::working_hours)]
     pub working_hours: Option<WorkingHours>,
-    /// Folder for the journal of holds and bookings. Default: .quorate-agent beside the calendar
+    /// Folder for the journal of holds and bookings. Default: .quorate-agent/NAME beside the calendar
+    /// file, or .quorate-agent in the calendar folder
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Where to write the booked meetings; for one participant. Default: NAME.quorate.ics beside the calendar

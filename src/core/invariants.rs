@@ -134,7 +134,8 @@ pub fn no_overlapping_bookings(store: &StoreView) -> Vec<Violation> {
     for (index, a) in rows.iter().enumerate() {
         let same = rows[index + 1..].iter().take_while(|b| b.participant == a.participant);
         for b in same.filter(|b| b.during.overlaps(&a.during)) {
-            let what = format!("{} is booked by {} and {}, which overlap", a.participant, a.attempt, b.attempt);
+            let what =
+                format!("{} is booked by {} and {}, which overlap", a.participant, a.attempt, b.attempt);
             found.push(violation("I1", what));
         }
     }
@@ -201,12 +202,16 @@ pub fn bookings_have_causes(store: &StoreView) -> Vec<Violation> {
     for row in store.bookings.values() {
         let stands = store.meetings.get(&row.attempt.meeting).is_some_and(|meeting| {
             meeting.booked == Some(row.attempt.n)
-                && meeting.attendees.iter().any(|o| {
-                    o.id == row.participant && o.status == AttendeeStatus::Attending
-                })
+                && meeting
+                    .attendees
+                    .iter()
+                    .any(|o| o.id == row.participant && o.status == AttendeeStatus::Attending)
         });
         if !stands {
-            found.push(violation("I3", format!("{} is booked by {}, which does not stand", row.participant, row.attempt)));
+            found.push(violation(
+                "I3",
+                format!("{} is booked by {}, which does not stand", row.participant, row.attempt),
+            ));
         }
     }
     found
@@ -215,14 +220,21 @@ pub fn bookings_have_causes(store: &StoreView) -> Vec<Violation> {
 /// I4: required ⊆ C ⊆ asked, and C has the quorum.
 pub fn commit_sets_suffice(store: &StoreView) -> Vec<Violation> {
     let mut found = Vec::new();
-    let committed = |row: &&AttemptRow| matches!(row.state, AttemptState::Committed | AttemptState::Superseded);
+    let committed =
+        |row: &&AttemptRow| matches!(row.state, AttemptState::Committed | AttemptState::Superseded);
     for row in store.attempts.values().filter(committed) {
         let booked = |id: &&ParticipantId| row.commit_set.contains(id);
         if let Some(missing) = row.required.iter().find(|id| !booked(id)) {
-            found.push(violation("I4", format!("{} is booked without {missing}, who is required", row.attempt)));
+            found.push(violation(
+                "I4",
+                format!("{} is booked without {missing}, who is required", row.attempt),
+            ));
         }
         if let Some(stranger) = row.commit_set.iter().find(|id| !row.asked.contains(id)) {
-            found.push(violation("I4", format!("{} is booked with {stranger}, who was not asked", row.attempt)));
+            found.push(violation(
+                "I4",
+                format!("{} is booked with {stranger}, who was not asked", row.attempt),
+            ));
         }
         let counted = row.counted.iter().filter(booked).count();
         if counted < row.minimum as usize {
@@ -269,7 +281,10 @@ pub fn displaced_by_committed(store: &StoreView) -> Vec<Violation> {
                 && row.displaces.iter().any(|old| old.meeting == meeting.id)
         });
         if !displaced {
-            found.push(violation("I5", format!("{} is DISPLACED, and nothing committed displaced it", meeting.id)));
+            found.push(violation(
+                "I5",
+                format!("{} is DISPLACED, and nothing committed displaced it", meeting.id),
+            ));
         }
     }
     found
@@ -325,7 +340,9 @@ pub fn agents_equal_store(store: &StoreView, agents: &[AgentView]) -> Vec<Violat
         let missing = booked.into_iter().filter(|attempt| !agent.promises.contains_key(attempt));
         found.extend(missing.map(|attempt| violation("L1", format!("{who} still lacks {attempt}"))));
         let left = agent.withdrawn.iter();
-        found.extend(left.map(|attempt| violation("L1", format!("{who}'s withdrawal from {attempt} is open"))));
+        found.extend(
+            left.map(|attempt| violation("L1", format!("{who}'s withdrawal from {attempt} is open"))),
+        );
     }
     for delivery in &store.deliveries {
         let (who, attempt, kind) = (&delivery.participant, &delivery.attempt, delivery.body.kind());
@@ -341,6 +358,8 @@ pub fn agents_equal_store(store: &StoreView, agents: &[AgentView]) -> Vec<Violat
 /// L2: every request is answered by its deadline, unless the scheduler crashed under it.
 pub fn requests_end(requests: &[RequestView], now: Mono) -> Vec<Violation> {
     let late = requests.iter().filter(|r| !r.lost && r.answered.unwrap_or(now) > r.due);
-    late.map(|r| violation("L2", format!("{} was due at {:?}, answered at {:?}", r.name, r.due.0, r.answered)))
-        .collect()
+    late.map(|r| {
+        violation("L2", format!("{} was due at {:?}, answered at {:?}", r.name, r.due.0, r.answered))
+    })
+    .collect()
 }

@@ -290,9 +290,8 @@ impl Participant {
     fn register(&self, now: Now) -> AgentMessage {
         let journal = &self.journal;
         // What is over binds nobody any more: only holds are reported for ever.
-        let stands = |row: &&PromiseRow| {
-            row.state == PromiseState::Held || row.booking.blocked.end > now.wall
-        };
+        let stands =
+            |row: &&PromiseRow| row.state == PromiseState::Held || row.booking.blocked.end > now.wall;
         let of = |state: PromiseState| {
             let rows = journal.promises.values().filter(stands).filter(move |row| row.state == state);
             rows.map(|row| Promise {
@@ -434,6 +433,7 @@ impl Participant {
         }
         let mut dropped = displaces.to_vec();
         dropped.extend(known.iter().flat_map(|row| row.displaces.clone()));
+        let dropped = self.with_displaced(dropped);
         if known.is_none() && self.clashes(booking, &dropped) {
             return self.leave(now, attempt, "it clashes with another promise", out);
         }
@@ -452,6 +452,21 @@ impl Participant {
         self.ack(attempt, AckKind::Confirm, out);
     }
 
+    /// These, and what they in turn displaced: the confirm that would have dropped it may have been lost.
+    fn with_displaced(&self, mut dropped: Vec<Attempt>) -> Vec<Attempt> {
+        let mut next = 0;
+        while let Some(attempt) = dropped.get(next) {
+            let displaced = self.journal.promises.get(attempt).map(|row| row.displaces.clone());
+            for attempt in displaced.unwrap_or_default() {
+                if !dropped.contains(&attempt) {
+                    dropped.push(attempt);
+                }
+            }
+            next += 1;
+        }
+        dropped
+    }
+
     fn clashes(&self, booking: &Booking, displaces: &[Attempt]) -> bool {
         let others = self.journal.promises.iter().filter(|(a, _)| !displaces.contains(a));
         others.into_iter().any(|(_, row)| row.booking.blocked.overlaps(&booking.blocked))
@@ -463,7 +478,20 @@ impl Participant {
             self.repeat.remove(attempt);
         }
         if self.journal.promises.contains_key(attempt) {
-            self.forget(attempt, out);
+            // Only what was booked can be called off, moved or displaced: what it displaced is over too.
+            let dropped = match cause {
+                ReleaseCause::Cancelled | ReleaseCause::Moved | ReleaseCause::Displaced => {
+                    self.with_displaced(vec![attempt.clone()])
+                }
+                ReleaseCause::Aborted | ReleaseCause::NotNeeded | ReleaseCause::Withdrawn => {
+                    vec![attempt.clone()]
+                }
+            };
+            for attempt in dropped {
+                if self.journal.promises.contains_key(&attempt) {
+                    self.forget(&attempt, out);
+                }
+            }
         } else if !self.journal.released(attempt) {
             self.write(out, JournalRecord::Tombstone(attempt.clone()));
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::core::coordinator::{Command, Counters, Reply};
 use crate::core::ids::SessionId;
@@ -35,7 +35,7 @@ pub enum EngineError {
 #[derive(Clone, Debug)]
 pub struct EngineHandle {
     pub(super) inputs: mpsc::Sender<ToEngine>,
-    pub(super) closed: mpsc::Sender<SessionId>,
+    pub(super) closed: Arc<Notify>,
     pub(super) sessions: Arc<AtomicU64>,
     pub(super) reader: Shared,
     pub(super) directory: Arc<Directory>,
@@ -113,8 +113,11 @@ impl EngineHandle {
         self.inputs.send(input).await.map_err(|_| EngineError::Stopped)
     }
 
-    /// Called from a destructor, so it can't wait: the engine sweeps closed streams by itself if this is full.
+    /// Called from a destructor, so it can't wait. In the queue it stands behind what the stream said before; if that
+    /// is full, the engine looks for streams that are gone by itself.
     pub(super) fn close(&self, id: SessionId) {
-        self.closed.try_send(id).ok();
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.inputs.try_send(ToEngine::Closed(id)) {
+            self.closed.notify_one();
+        }
     }
 }

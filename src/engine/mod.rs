@@ -15,4 +15,4 @@ pub use clock::Clock;
 pub use directory::{Directory, DirectoryChange, ParticipantView};
 pub use handle::{EngineError, EngineHandle};
 pub use run::start;
-pub use session::{End, Outgoing, Session};
+pub use session::{End, Outgoing, Place, Session};

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::clock::Clock;
 use super::directory::Directory;
 use super::handle::{EngineError, EngineHandle, Shared};
-use super::session::{End, Outgoing, SessionSender};
+use super::session::{End, Outgoing, Place, SessionSender};
 use super::store::{Operation, OperationResult, Store, StoreError};
 use super::writer::{Answer, Ask, Writer};
 use crate::core::coordinator::{Command, Coordinator, Counters, Effect, Input, OpId, Reply, Start};
@@ -34,7 +34,8 @@ pub(super) enum ToEngine {
         reply: oneshot::Sender<Result<Reply, EngineError>>,
     },
     Open(SessionId, SessionSender),
-    Agent(SessionId, Vec<AgentMessage>),
+    Agent(SessionId, Vec<(Place, AgentMessage)>),
+    Closed(SessionId),
     Drain(Duration, oneshot::Sender<()>),
     Counters(oneshot::Sender<Counters>),
 }
@@ -52,7 +53,7 @@ pub async fn start(
     let mut writer = Writer::start(store).map_err(spawn_failed)?;
     let snapshot = read_snapshot(&mut writer).await?;
     let (inputs, inputs_out) = mpsc::channel(limits::ENGINE_QUEUE);
-    let (closed, closed_out) = mpsc::channel(limits::ENGINE_QUEUE);
+    let closed = Arc::new(Notify::new());
     let (events_in, events) = watch::channel(0);
     let directory = Arc::new(Directory::new());
     let clock = Clock::start();
@@ -69,6 +70,7 @@ pub async fn start(
         sessions: HashMap::new(),
         replies: HashMap::new(),
         next_ticket: 0,
+        place: Place::default(),
         directory: directory.clone(),
         events: events_in,
         drain: None,
@@ -78,13 +80,13 @@ pub async fn start(
     engine.carry_out(effects);
     let handle = EngineHandle {
         inputs,
-        closed,
+        closed: closed.clone(),
         sessions: Arc::new(AtomicU64::new(1)),
         reader: Shared(reader),
         directory,
         events,
     };
-    let task = tokio::spawn(engine.run(inputs_out, closed_out));
+    let task = tokio::spawn(engine.run(inputs_out, closed));
     Ok((handle, task))
 }
 
@@ -110,6 +112,8 @@ struct Engine {
     sessions: HashMap<SessionId, SessionSender>,
     replies: HashMap<Ticket, oneshot::Sender<Result<Reply, EngineError>>>,
     next_ticket: u64,
+    /// Where the agent's message stands that the core is being told.
+    place: Place,
     directory: Arc<Directory>,
     events: watch::Sender<u64>,
     drain: Option<oneshot::Sender<()>>,
@@ -118,10 +122,18 @@ struct Engine {
 }
 
 impl Engine {
-    async fn run(
-        mut self,
+    /// Runs to the end, and returns when the store is closed too: whoever starts again finds it free.
+    async fn run(mut self, inputs: mpsc::Receiver<ToEngine>, closed: Arc<Notify>) -> Result<(), EngineError> {
+        let ended = self.work(inputs, closed).await;
+        self.end_all(End::ShuttingDown);
+        self.writer.close().await;
+        ended
+    }
+
+    async fn work(
+        &mut self,
         mut inputs: mpsc::Receiver<ToEngine>,
-        mut closed: mpsc::Receiver<SessionId>,
+        closed: Arc<Notify>,
     ) -> Result<(), EngineError> {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
@@ -139,10 +151,14 @@ impl Engine {
             self.commit_next();
             let wake = self.core.as_ref().and_then(Coordinator::poll_timeout).map(|at| self.clock.at(at));
             let wake = wake.or(self.retry);
+            // However much comes in, deadlines are kept.
+            if wake.is_some_and(|at| at <= tokio::time::Instant::now()) {
+                self.timeout();
+            }
             tokio::select! {
                 biased;
                 Some(answer) = self.writer.answers.recv() => self.answered(answer),
-                Some(id) = closed.recv() => self.closed(id),
+                () = closed.notified() => self.sweep(),
                 n = inputs.recv_many(&mut batch, BATCH) => {
                     if n == 0 {
                         return Ok(());
@@ -253,17 +269,21 @@ impl Engine {
             ToEngine::Open(id, mut sender) => match (&self.core, &self.drain) {
                 (None, _) => sender.end(End::StoreFailed),
                 (_, Some(_)) => sender.end(End::ShuttingDown),
+                // Its end was noted before its beginning came through the queue.
+                _ if sender.is_gone() => {}
                 (Some(_), None) => {
                     self.sessions.insert(id, sender);
                 }
             },
             ToEngine::Agent(id, messages) => {
-                for message in messages {
+                for (place, message) in messages {
                     if self.sessions.contains_key(&id) {
+                        self.place = place;
                         self.handle(Input::Agent(id, message));
                     }
                 }
             }
+            ToEngine::Closed(id) => self.closed(id),
             ToEngine::Drain(grace, done) => self.begin_drain(grace, done),
             ToEngine::Counters(reply) => {
                 let counters = self.core.as_ref().map(Coordinator::counters).unwrap_or_default();
@@ -286,6 +306,13 @@ impl Engine {
         }
     }
 
+    /// Closes every stream that is gone.
+    fn sweep(&mut self) {
+        let gone = self.sessions.iter().filter(|(_, sender)| sender.is_gone());
+        let gone: Vec<SessionId> = gone.map(|(id, _)| *id).collect();
+        gone.into_iter().for_each(|id| self.closed(id));
+    }
+
     fn handle(&mut self, input: Input) {
         let now = self.clock.now();
         if let Some(core) = &mut self.core {
@@ -306,7 +333,7 @@ impl Engine {
                     }
                 }
                 Effect::Reject(session, participant, why) => {
-                    if !self.send(session, Outgoing::Rejected(participant, why)) {
+                    if !self.send(session, Outgoing::Rejected(participant, why, self.place)) {
                         behind.push(session);
                     }
                 }

@@ -1,5 +1,8 @@
 //! One stream of an agent host, as the engine and the stream's own tasks share it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::coordinator::Rejected;
@@ -16,9 +19,18 @@ pub enum Outgoing {
     /// A message for these participants.
     Message(Vec<ParticipantId>, SchedulerMessage),
     /// A message of the agent's could not be used.
-    Rejected(ParticipantId, Rejected),
+    Rejected(ParticipantId, Rejected, Place),
     /// The scheduler is going away.
     Drain,
+}
+
+/// Which message of a frame it was, for those who are told that it could not be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Place {
+    /// Its position within the frame, from 0.
+    pub index: usize,
+    /// What kind it was, as the wire calls it.
+    pub member: &'static str,
 }
 
 /// Why the engine ends a stream.
@@ -37,9 +49,15 @@ pub enum End {
 pub(super) struct SessionSender {
     queue: mpsc::Sender<Outgoing>,
     end: Option<oneshot::Sender<End>>,
+    gone: Arc<AtomicBool>,
 }
 
 impl SessionSender {
+    /// Whether the stream is gone already.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
     /// Queues without waiting; `false` if the stream is gone or too far behind.
     pub(super) fn send(&self, outgoing: Outgoing) -> bool {
         self.queue.try_send(outgoing).is_ok()
@@ -60,14 +78,16 @@ pub struct Session {
     engine: EngineHandle,
     queue: Option<mpsc::Receiver<Outgoing>>,
     end: Option<oneshot::Receiver<End>>,
+    gone: Arc<AtomicBool>,
 }
 
 impl Session {
     pub(super) fn new(id: SessionId, engine: EngineHandle) -> (Self, SessionSender) {
         let (queue_in, queue_out) = mpsc::channel(limits::SESSION_QUEUE);
         let (end_in, end_out) = oneshot::channel();
-        let session = Self { id, engine, queue: Some(queue_out), end: Some(end_out) };
-        (session, SessionSender { queue: queue_in, end: Some(end_in) })
+        let gone = Arc::new(AtomicBool::new(false));
+        let sender = SessionSender { queue: queue_in, end: Some(end_in), gone: gone.clone() };
+        (Self { id, engine, queue: Some(queue_out), end: Some(end_out), gone }, sender)
     }
 
     /// The outgoing half, once: messages, and the end.
@@ -76,13 +96,14 @@ impl Session {
     }
 
     /// Hands in what the agent host said, in order; waits while the engine is busy.
-    pub async fn received(&self, messages: Vec<AgentMessage>) -> Result<(), EngineError> {
+    pub async fn received(&self, messages: Vec<(Place, AgentMessage)>) -> Result<(), EngineError> {
         self.engine.send_at_leisure(ToEngine::Agent(self.id, messages)).await
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.gone.store(true, Ordering::Release);
         self.engine.close(self.id);
     }
 }

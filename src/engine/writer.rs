@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::store::{Operation, OperationResult, Store, StoreError};
 use crate::core::coordinator::OpId;
@@ -31,6 +31,7 @@ pub(super) enum Answer {
 pub(super) struct Writer {
     pub(super) asks: mpsc::Sender<Ask>,
     pub(super) answers: mpsc::Receiver<Answer>,
+    ended: oneshot::Receiver<()>,
 }
 
 impl Writer {
@@ -38,6 +39,7 @@ impl Writer {
     pub(super) fn start(mut store: impl Store) -> std::io::Result<Self> {
         let (asks, mut asked) = mpsc::channel(1);
         let (answer, answers) = mpsc::channel(1);
+        let (end, ended) = oneshot::channel();
         thread::Builder::new().name("quorate-store".into()).spawn(move || {
             while let Some(ask) = asked.blocking_recv() {
                 let answered = match ask {
@@ -45,11 +47,23 @@ impl Writer {
                     Ask::Snapshot => Answer::Snapshot(store.snapshot().map(Box::new)),
                 };
                 if answer.blocking_send(answered).is_err() {
-                    return;
+                    break;
                 }
             }
+            drop(store);
+            // Whoever started the thread may not wait for its end.
+            end.send(()).ok();
         })?;
-        Ok(Self { asks, answers })
+        Ok(Self { asks, answers, ended })
+    }
+
+    /// Ends the thread, and waits until the store is closed.
+    pub(super) async fn close(self) {
+        let Self { asks, answers, ended } = self;
+        drop((asks, answers));
+        if ended.await.is_err() {
+            tracing::error!("the store's thread ended by a fault of ours");
+        }
     }
 }
 

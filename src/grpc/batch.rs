@@ -30,28 +30,34 @@ async fn run_all(
     deadline: Option<Duration>,
 ) -> Vec<pb::BatchOutcome> {
     let until = deadline.map(|deadline| Instant::now() + deadline);
-    let valid: Vec<usize> = (0..requests.len()).filter(|i| requests[*i].is_ok()).collect();
     let items: Vec<BatchItem> = requests.iter().flatten().map(item).collect();
     let waits = waits_for(&items);
-    let decided: Vec<watch::Sender<bool>> = valid.iter().map(|_| watch::Sender::new(false)).collect();
-    let mut outcomes: Vec<pb::BatchOutcome> = Vec::with_capacity(requests.len());
+    let (done, decided): (Vec<_>, Vec<_>) = items.iter().map(|_| watch::channel(false)).unzip();
+    // What a request that never comes to its end is answered with.
+    let lost = || pb::BatchOutcome { error: Some(ApiError::Internal.batch_error()), ..Default::default() };
+    let mut outcomes: Vec<pb::BatchOutcome> = requests.iter().map(|_| lost()).collect();
     let mut tasks = tokio::task::JoinSet::new();
-    let mut of_valid = 0;
+    let mut valid = waits.into_iter().zip(done);
     for (index, request) in requests.into_iter().enumerate() {
-        outcomes.push(pb::BatchOutcome::default());
-        match request {
-            Err(invalid) => outcomes[index].error = Some(ApiError::from(invalid).batch_error()),
-            Ok(request) => {
-                let before = waits[of_valid].iter().map(|i| decided[*i].subscribe()).collect();
-                let (organizer, done) = (organizer.clone(), decided[of_valid].clone());
-                tasks.spawn(async move { (index, one(organizer, request, before, done, until).await) });
-                of_valid += 1;
+        let request = match request {
+            Ok(request) => request,
+            Err(invalid) => {
+                outcomes[index].error = Some(ApiError::from(invalid).batch_error());
+                continue;
             }
+        };
+        if let Some((waits, done)) = valid.next() {
+            let before = waits.iter().map(|i| decided[*i].clone()).collect();
+            let organizer = organizer.clone();
+            // Only the task has the sender: however it ends, those behind it go on.
+            tasks.spawn(async move { (index, one(organizer, request, before, done, until).await) });
         }
     }
     while let Some(ended) = tasks.join_next().await {
         match ended {
-            Ok((index, Ok(meeting))) => outcomes[index].meeting = Some(meeting),
+            Ok((index, Ok(meeting))) => {
+                outcomes[index] = pb::BatchOutcome { meeting: Some(meeting), error: None };
+            }
             Ok((index, Err(error))) => outcomes[index].error = Some(error.batch_error()),
             Err(error) => tracing::error!(%error, "one meeting of a batch did not come to its end"),
         }

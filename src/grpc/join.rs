@@ -12,8 +12,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::engine_failed;
 use crate::core::coordinator::Rejected;
 use crate::core::limits;
-use crate::engine::{End, EngineHandle, Outgoing, Session};
-use crate::wire::agent_frames::{agent_messages, frame_error};
+use crate::engine::{End, EngineHandle, Outgoing, Place, Session};
+use crate::wire::agent_frames::{agent_messages, frame_error, member_name};
 use crate::wire::frames::frames;
 use crate::wire::pb::agent_message::Message;
 use crate::wire::pb::frame_error::Reason;
@@ -91,9 +91,9 @@ async fn read_frames(
     let mut frame = Some(first);
     while let Some(received) = frame {
         let mut good = Vec::with_capacity(received.messages.len());
-        for (_, message) in agent_messages(&received) {
+        for (index, message) in agent_messages(&received) {
             match message {
-                Ok(message) => good.push(message),
+                Ok(message) => good.push((Place { index, member: member_name(&message) }, message)),
                 Err(error) => errors.try_send(error).map_err(|_| ApiError::SlowReader)?,
             }
         }
@@ -123,9 +123,13 @@ impl Frames {
         for outgoing in self.waiting.drain(..) {
             match outgoing {
                 Outgoing::Message(to, message) => packer.push(to, message),
-                Outgoing::Rejected(participant, why) => {
+                Outgoing::Rejected(participant, why, place) => {
                     let (reason, words) = rejected(why);
-                    let error = frame_error(reason, &participant, words);
+                    let error = pb::FrameError {
+                        index: i32::try_from(place.index).unwrap_or(i32::MAX),
+                        member: place.member.to_owned(),
+                        ..frame_error(reason, &participant, words)
+                    };
                     packer.push_plain(scheduler_frames::refused(error));
                 }
                 Outgoing::Drain => {
@@ -180,6 +184,11 @@ impl Stream for Frames {
         let mut errors = Vec::new();
         let errors_ended = matches!(this.errors.poll_recv_many(cx, &mut errors, PACKED), Poll::Ready(0));
         let ended = matches!(this.queue.poll_recv_many(cx, &mut this.waiting, PACKED), Poll::Ready(0));
+        if ended && this.last.is_none() {
+            // Whoever closed the queue said why before: perhaps since we last looked.
+            this.last = this.poll_end(cx);
+        }
+        let received = !errors.is_empty() || !this.waiting.is_empty();
         this.pack(&mut errors);
         if let Some(frame) = this.ready.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
@@ -188,9 +197,15 @@ impl Stream for Frames {
             this.over = true;
             return Poll::Ready(Some(Err(status)));
         }
-        if ended && errors_ended {
+        if ended {
             this.over = true;
-            return Poll::Ready(None);
+            // The reading task ends before the queue does, unless the engine ended without a word.
+            let orderly = errors_ended || matches!(this.errors.poll_recv(cx), Poll::Ready(None));
+            return Poll::Ready((!orderly).then(|| Err(ApiError::ShuttingDown.into())));
+        }
+        if received {
+            // All that came was packed to nothing: there is no waker for what comes next.
+            cx.waker().wake_by_ref();
         }
         Poll::Pending
     }

@@ -60,22 +60,22 @@ impl Agent {
         }
     }
 
-    /// The process is gone, and with it what was not on disk.
-    pub fn crash(&mut self, index: usize) {
+    /// The process is gone, and with it what was not on disk: of a small agent all that it `had`.
+    pub fn crash(&mut self, index: usize, had: &AgentView) {
         if self.small {
-            self.lost.extend(self.machine.journal().promises.keys().cloned());
+            self.lost.extend(had.promises.keys().chain(&had.withdrawn).cloned());
         }
         self.machine = Participant::new(profile(index), self.disk.clone());
         self.superseded = false;
     }
 
     /// The journal's disk is gone: a new one, or an older copy.
-    pub fn lose_journal(&mut self, index: usize, copy: Option<Journal>) {
+    pub fn lose_journal(&mut self, index: usize, had: &AgentView, copy: Option<Journal>) {
         self.lives += 1;
-        self.lost.extend(self.disk.promises.keys().cloned());
+        self.lost.extend(had.promises.keys().chain(&had.withdrawn).cloned());
         let id = format!("journal-{index}-{}", self.lives);
         self.disk = copy.unwrap_or(Journal { id, ..Journal::default() });
-        self.crash(index);
+        self.crash(index, had);
     }
 
     /// What it would find after a crash.
@@ -96,7 +96,12 @@ impl Agent {
             AgentMessage::Vote { participant, attempt, vote: Vote::Refused(Refusal::Held(_)), sequence }
                 if self.small =>
             {
-                AgentMessage::Vote { participant, attempt, vote: Vote::Refused(Refusal::Held(None)), sequence }
+                AgentMessage::Vote {
+                    participant,
+                    attempt,
+                    vote: Vote::Refused(Refusal::Held(None)),
+                    sequence,
+                }
             }
             message => message,
         }
@@ -104,6 +109,6 @@ impl Agent {
 }
 
 fn profile(index: usize) -> Profile {
-    let disclosure = if index % 2 == 0 { Disclosure::AskedSlotsOnly } else { Disclosure::FreeBusy };
+    let disclosure = if index.is_multiple_of(2) { Disclosure::AskedSlotsOnly } else { Disclosure::FreeBusy };
     Profile { id: name(index), display_name: format!("Agent {index}"), time_zone: None, disclosure }
 }

@@ -25,12 +25,18 @@ pub struct Plan {
     pub duplicated: u64,
     /// Per mille of the messages that are late by up to more than a lease.
     pub late: u64,
+    /// Longest delay of a message that is not late, in milliseconds.
+    pub pace: u64,
+    /// Per mille of the messages at which a host crashes or its stream breaks.
+    pub fault_at_message: u64,
     /// Per mille of the commits at whose sync the scheduler crashes, or the store fails.
     pub crash_at_commit: u64,
     /// Per mille of the journal writes at which the agent's host crashes.
     pub crash_at_sync: u64,
     /// Whether agents may lose their journals.
     pub journals_lost: bool,
+    /// Whether every stream is opened anew when faults stop.
+    pub all_reconnect: bool,
     /// When faults and requests stop.
     pub stop: Mono,
     pub events: Vec<(Mono, Happening)>,
@@ -41,10 +47,17 @@ pub struct Plan {
 pub enum Happening {
     Schedule(Box<Wish>),
     /// The same request again, or one with its id and another body.
-    Repeat { other_body: bool },
+    Repeat {
+        other_body: bool,
+    },
     Find(Box<Wish>),
-    Reschedule { named: bool, options: Options },
-    Update { options: Options },
+    Reschedule {
+        named: bool,
+        options: Options,
+    },
+    Update {
+        options: Options,
+    },
     Cancel,
     Withdraw(usize),
     OwnEvent(usize, TimeRange),
@@ -96,7 +109,7 @@ impl Plan {
         let hosts = hosts(random, agents);
         let some_small = chance(random, 500);
         let small = (0..agents).map(|_| some_small && chance(random, 400)).collect();
-        let hours = 2 + random.below(4);
+        let hours = 2 + random.below(6);
         let busy = (0..agents).map(|_| busy(random, hours)).collect();
         let harsh = chance(random, 500);
         let calm = chance(random, 150);
@@ -110,8 +123,11 @@ impl Plan {
             dropped: if harsh { random.below(201) } else { 0 },
             duplicated: if harsh { random.below(101) } else { 0 },
             late: if calm { 0 } else { random.below(30) },
-            crash_at_commit: if calm { 0 } else { random.below(15) },
-            crash_at_sync: if calm { 0 } else { random.below(15) },
+            pace: pick(random, &[5, 20, 20, 300, 1_500]),
+            fault_at_message: if calm { 0 } else { pick(random, &[0, 5, 20]) },
+            crash_at_commit: if calm { 0 } else { pick(random, &[0, 5, 20]) },
+            crash_at_sync: if calm { 0 } else { pick(random, &[0, 10, 40]) },
+            all_reconnect: chance(random, 400),
             journals_lost: !calm && chance(random, 200),
             stop,
             events: Vec::new(),
@@ -125,17 +141,20 @@ impl Plan {
     }
 
     fn time(&self, random: &mut Random) -> Mono {
-        Mono(random.between(Duration::from_millis(50), self.stop.0))
+        Mono(random.between(Duration::from_millis(800), self.stop.0))
     }
 
     fn add_requests(&mut self, random: &mut Random) {
         let meetings = 1 + random.below(15);
         // Many at once, or one after the other.
         let burst = chance(random, 500);
-        let begin = self.time(random).0 / 2;
+        let mut begin = self.time(random).0 / 2;
         for _ in 0..meetings {
             let wish = self.wish(random);
-            let at = if burst { Mono(begin + millis(random, 0, 400)) } else { self.time(random) };
+            if chance(random, 200) {
+                begin = self.time(random).0;
+            }
+            let at = if burst { Mono(begin + millis(random, 0, 60)) } else { self.time(random) };
             self.events.push((at, Happening::Schedule(Box::new(wish))));
             if chance(random, 250) {
                 let again = at + millis(random, 0, 3_000);
@@ -143,12 +162,12 @@ impl Plan {
             }
         }
         for _ in 0..random.below(2 + meetings) {
-            let happening = match random.below(12) {
+            let happening = match random.below(14) {
                 0..=3 => Happening::Reschedule { named: chance(random, 300), options: options(random) },
                 4..=6 => Happening::Update { options: options(random) },
                 7..=8 => Happening::Cancel,
-                9 => Happening::Withdraw(random.below(self.small.len() as u64) as usize),
-                10 => Happening::Find(Box::new(self.wish(random))),
+                9..=11 => Happening::Withdraw(random.below(self.small.len() as u64) as usize),
+                12 => Happening::Find(Box::new(self.wish(random))),
                 _ => {
                     let agent = random.below(self.small.len() as u64) as usize;
                     Happening::OwnEvent(agent, hour(random, self.hours))
@@ -180,7 +199,7 @@ impl Plan {
     pub fn wish(&self, random: &mut Random) -> Wish {
         let mut attendees: Vec<Attendee> = Vec::new();
         for agent in 0..self.small.len() {
-            if chance(random, 600) {
+            if chance(random, 2_600 / self.small.len() as u64) {
                 let role = pick(random, &[Role::Required, Role::Invited, Role::Invited, Role::Optional]);
                 attendees.push(Attendee { id: name(agent), role });
             }
@@ -237,7 +256,7 @@ pub fn hour(random: &mut Random, hours: u64) -> TimeRange {
 
 fn busy(random: &mut Random, hours: u64) -> Vec<TimeRange> {
     let ranges = (0..hours).map(|hour| TimeRange::new(at(60 * hour), at(60 * hour + 60)));
-    ranges.filter(|_| random.below(1000) < 150).collect()
+    ranges.filter(|_| random.below(1000) < 100).collect()
 }
 
 /// Everyone on a host of one to three.

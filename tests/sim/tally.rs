@@ -28,7 +28,6 @@ pub const SITUATIONS: &[&str] = &[
     "a cancel of a booked meeting",
     "a hold was refused as stale",
     "a small agent got its booking back",
-    "a decision met another lineage or an overlap",
     "a meeting failed",
     "a meeting was booked without somebody",
     "a restart took up a meeting and booked it",

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use quorate::core::coordinator::{Command, Reply};
 use quorate::core::ids::Attempt;
 use quorate::core::message::{AgentMessage, SchedulerMessage};
 use quorate::core::time::Mono;
@@ -46,14 +47,23 @@ pub fn from_agent(message: &AgentMessage) -> String {
                 promises.iter().map(|p| short(&p.attempt)).collect::<Vec<_>>().join(",")
             };
             let id = &r.journal_id;
-            format!("Register {id}@{} held[{}] booked[{}]", r.journal_sequence, list(&r.held), list(&r.booked))
+            format!(
+                "Register {id}@{} held[{}] booked[{}]",
+                r.journal_sequence,
+                list(&r.held),
+                list(&r.booked)
+            )
         }
         AgentMessage::Unregister { .. } => "Unregister".into(),
         AgentMessage::Availability { query, answer, .. } => {
             format!("Availability {query} {:?}", answer.as_ref().map(Vec::len))
         }
-        AgentMessage::Vote { attempt, vote, sequence, .. } => format!("Vote {} {vote:?} @{sequence}", short(attempt)),
-        AgentMessage::Ack { attempt, kind, sequence, .. } => format!("Ack {} {kind:?} @{sequence}", short(attempt)),
+        AgentMessage::Vote { attempt, vote, sequence, .. } => {
+            format!("Vote {} {vote:?} @{sequence}", short(attempt))
+        }
+        AgentMessage::Ack { attempt, kind, sequence, .. } => {
+            format!("Ack {} {kind:?} @{sequence}", short(attempt))
+        }
         AgentMessage::Resolve { attempt, .. } => format!("Resolve {}", short(attempt)),
         AgentMessage::CalendarChanged { .. } => "CalendarChanged".into(),
         AgentMessage::Withdraw { meeting, attempt, .. } => format!("Withdraw {meeting} {attempt:?}"),
@@ -78,5 +88,42 @@ pub fn from_scheduler(message: &SchedulerMessage) -> String {
         SchedulerMessage::Release { attempt, cause } => format!("Release {} {cause:?}", short(attempt)),
         SchedulerMessage::Notice(n) => format!("Notice {:?}", n.kind),
         SchedulerMessage::Superseded { epoch } => format!("Superseded {}", epoch.0),
+    }
+}
+
+pub fn words(command: &Command) -> String {
+    match command {
+        Command::Find { .. } => "find".into(),
+        Command::Schedule(r) => {
+            let who: Vec<String> =
+                r.spec.attendees.iter().map(|a| format!("{}:{:?}", a.id, a.role)).collect();
+            format!(
+                "schedule {:?} priority {} min {} [{}]",
+                r.slot,
+                r.spec.priority,
+                r.spec.minimum_participants,
+                who.join(" ")
+            )
+        }
+        Command::Reschedule { meeting, slot, .. } => format!("reschedule {meeting} {slot:?}"),
+        Command::Update { meeting, change, .. } => {
+            let who: Vec<String> =
+                change.attendees.iter().flatten().map(|a| format!("{}:{:?}", a.id, a.role)).collect();
+            format!("update {meeting} to [{}] min {:?}", who.join(" "), change.minimum_participants)
+        }
+        Command::Cancel { meeting, .. } => format!("cancel {meeting}"),
+    }
+}
+
+pub fn outcome(reply: &Reply) -> String {
+    match reply {
+        Reply::Meeting(m) => {
+            format!("{} {:?} {:?} {:?}", m.id, m.state, m.slot, m.failure.as_ref().map(|f| f.reason))
+        }
+        Reply::Changed(m, failure) => {
+            format!("{} {:?} {:?} {:?}", m.id, m.state, m.slot, failure.as_ref().map(|f| f.reason))
+        }
+        Reply::Found { candidates, .. } => format!("found {}", candidates.len()),
+        Reply::Refused(refused) => format!("refused: {refused}"),
     }
 }

@@ -144,12 +144,20 @@ impl Coordinator {
         spec.attendees = change.attendees.clone().unwrap_or_else(|| spec.attendees.clone());
         let counted = spec.attendees.iter().filter(|a| a.role != Role::Optional).count();
         if spec.minimum_participants as usize > counted {
-            return self.refuse(ticket, invalid("spec.minimum_participants", format!(
-                "is {}, but only {counted} attendees are REQUIRED or INVITED", spec.minimum_participants
-            )));
+            return self.refuse(
+                ticket,
+                invalid(
+                    "spec.minimum_participants",
+                    format!(
+                        "is {}, but only {counted} attendees are REQUIRED or INVITED",
+                        spec.minimum_participants
+                    ),
+                ),
+            );
         }
         if spec.attendees.is_empty() {
-            return self.refuse(ticket, invalid("spec.attendees", "a meeting that stands can't be emptied".into()));
+            return self
+                .refuse(ticket, invalid("spec.attendees", "a meeting that stands can't be emptied".into()));
         }
         let attends = |id: &ParticipantId| {
             current.attendees.iter().any(|o| o.id == *id && o.status == AttendeeStatus::Attending)
@@ -158,7 +166,8 @@ impl Coordinator {
         let missing = |a: &&Attendee| !attends(&a.id) && (!known(a) || a.role == Role::Required);
         let added = spec.attendees.iter().any(|a| missing(&a));
         let present = spec.attendees.iter().filter(|a| a.role != Role::Optional && attends(&a.id)).count();
-        let quorum_kept = present >= spec.quorum() || change.attendees.is_none() && change.minimum_participants.is_none();
+        let quorum_kept =
+            present >= spec.quorum() || change.attendees.is_none() && change.minimum_participants.is_none();
         if added || !quorum_kept {
             draft.named_slot = Some(row.slot);
             draft.options = options.clone();
@@ -196,7 +205,8 @@ impl Coordinator {
         let (staying, leaving): (Vec<_>, Vec<_>) = row.commit_set.iter().partition(stays);
         let names: Vec<ParticipantId> = staying.iter().map(|p| (*p).clone()).collect();
         let booking = Arc::new(hold::booking_of(&draft, row, names));
-        let deliver = |p: &ParticipantId, body| Delivery { participant: p.clone(), attempt: row.attempt.clone(), body };
+        let deliver =
+            |p: &ParticipantId, body| Delivery { participant: p.clone(), attempt: row.attempt.clone(), body };
         let mut writes = vec![Write::Meeting(Box::new(draft.clone())), event(EventKind::Updated, &draft)];
         let mut deliveries = Vec::new();
         for participant in staying {
@@ -220,7 +230,14 @@ impl Coordinator {
         self.submit_direct(current, direct, writes);
     }
 
-    fn cancel_booked(&mut self, now: Now, ticket: Ticket, meeting: Meeting, row: &AttemptRow, again: Command) {
+    fn cancel_booked(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        meeting: Meeting,
+        row: &AttemptRow,
+        again: Command,
+    ) {
         let (cancelled, deliveries, writes) = cancellation(now, &meeting, Some(row));
         let attempt = row.attempt.clone();
         let asked = row.commit_set.clone();
@@ -229,8 +246,7 @@ impl Coordinator {
     }
 
     fn submit_direct(&mut self, current: &Meeting, direct: Direct, writes: Vec<Write>) {
-        let conditions =
-            vec![self.fence(), Condition::MeetingVersion(current.id.clone(), current.version)];
+        let conditions = vec![self.fence(), Condition::MeetingVersion(current.id.clone(), current.version)];
         *self.changing.entry(current.id.clone()).or_default() += 1;
         self.apply(Transaction { conditions, writes }, Pending::Direct(Box::new(direct)));
     }
@@ -328,7 +344,12 @@ impl Coordinator {
         if let Some(old) = old {
             self.confirms.remove(&old.attempt);
         }
-        self.notify(&live, &meeting, NoticeKind::Cancelled, format!("{:?} was called off", meeting.spec.title));
+        self.notify(
+            &live,
+            &meeting,
+            NoticeKind::Cancelled,
+            format!("{:?} was called off", meeting.spec.title),
+        );
         let reply = match changed {
             true => Reply::Changed(Box::new(meeting), None),
             false => Reply::Meeting(Box::new(meeting)),
@@ -414,7 +435,8 @@ impl Coordinator {
         let Some((mut meeting, row)) = found else { return };
         let row = row.filter(|row| n.is_none_or(|n| n == row.attempt.n));
         let version = meeting.version;
-        let attends = |o: &&mut AttendeeOutcome| o.id == *participant && o.status == AttendeeStatus::Attending;
+        let attends =
+            |o: &&mut AttendeeOutcome| o.id == *participant && o.status == AttendeeStatus::Attending;
         let outcome = meeting.attendees.iter_mut().find(attends);
         let (Some(row), Some(outcome), MeetingState::Confirmed) = (row, outcome, meeting.state) else {
             if let Some(n) = n {
@@ -451,14 +473,18 @@ impl Coordinator {
 impl Command {
     fn meeting(&self) -> &MeetingId {
         match self {
-            Self::Reschedule { meeting, .. } | Self::Update { meeting, .. } | Self::Cancel { meeting, .. } => meeting,
+            Self::Reschedule { meeting, .. }
+            | Self::Update { meeting, .. }
+            | Self::Cancel { meeting, .. } => meeting,
             Self::Find { .. } | Self::Schedule(_) => unreachable!("only changes name a meeting"),
         }
     }
 
     fn version(&self) -> Option<u64> {
         match self {
-            Self::Reschedule { version, .. } | Self::Update { version, .. } | Self::Cancel { version, .. } => *version,
+            Self::Reschedule { version, .. }
+            | Self::Update { version, .. }
+            | Self::Cancel { version, .. } => *version,
             Self::Find { .. } | Self::Schedule(_) => None,
         }
     }
@@ -469,21 +495,30 @@ fn invalid(field: &str, description: String) -> Refused {
 }
 
 /// The cancelled meeting, what is to be delivered, and the writes of both.
-fn cancellation(now: Now, meeting: &Meeting, booked: Option<&AttemptRow>) -> (Meeting, Vec<Delivery>, Vec<Write>) {
+fn cancellation(
+    now: Now,
+    meeting: &Meeting,
+    booked: Option<&AttemptRow>,
+) -> (Meeting, Vec<Delivery>, Vec<Write>) {
     let mut cancelled = meeting.clone();
     cancelled.state = MeetingState::Cancelled;
     cancelled.version += 1;
     cancelled.sequence += u32::from(booked.is_some());
     cancelled.update_time = now.wall;
     cancelled.booked = None;
-    let mut writes = vec![Write::Meeting(Box::new(cancelled.clone())), event(EventKind::Cancelled, &cancelled)];
+    let mut writes =
+        vec![Write::Meeting(Box::new(cancelled.clone())), event(EventKind::Cancelled, &cancelled)];
     let mut deliveries = Vec::new();
     if let Some(row) = booked {
         writes.push(Write::RemoveBookings(row.attempt.clone(), None));
         writes.push(Write::AttemptState(row.attempt.clone(), AttemptState::Superseded));
         for participant in &row.commit_set {
             let body = DeliveryBody::Release(ReleaseCause::Cancelled);
-            deliveries.push(Delivery { participant: participant.clone(), attempt: row.attempt.clone(), body });
+            deliveries.push(Delivery {
+                participant: participant.clone(),
+                attempt: row.attempt.clone(),
+                body,
+            });
         }
         writes.extend(deliveries.iter().cloned().map(Write::Delivery));
     }

@@ -142,7 +142,13 @@ impl Coordinator {
     }
 
     /// Releases one participant from an attempt: on disk first, then sent until acknowledged.
-    pub(super) fn release_one(&mut self, now: Now, participant: ParticipantId, attempt: Attempt, cause: ReleaseCause) {
+    pub(super) fn release_one(
+        &mut self,
+        now: Now,
+        participant: ParticipantId,
+        attempt: Attempt,
+        cause: ReleaseCause,
+    ) {
         let delivery = Delivery { participant, attempt, body: DeliveryBody::Release(cause) };
         let key = (delivery.participant.clone(), delivery.attempt.clone());
         let same = self.undelivered.get(&key.0).and_then(|all| all.get(&key.1));
@@ -176,10 +182,13 @@ impl Coordinator {
             return self.release_one(now, participant, attempt, ReleaseCause::Aborted);
         };
         let booked = row.commit_set.contains(&participant);
-        let attends = meeting.attendees.iter().any(|o| o.id == participant && o.status == AttendeeStatus::Attending);
+        let attends =
+            meeting.attendees.iter().any(|o| o.id == participant && o.status == AttendeeStatus::Attending);
         let cause = match row.state {
             // Its abort or decision is on its way, and with it the delivery. Else nobody works on it any more.
-            AttemptState::Holding if self.holding(&attempt).is_some() || self.aborting.contains(&attempt) => return,
+            AttemptState::Holding if self.holding(&attempt).is_some() || self.aborting.contains(&attempt) => {
+                return;
+            }
             AttemptState::Holding => return self.abort_found(&row),
             AttemptState::Committed if booked && attends => {
                 let booking = Arc::new(hold::booking_of(&meeting, &row, row.commit_set.clone()));

@@ -138,7 +138,8 @@ impl Coordinator {
             }
             return self.live_conflict(now, id, condition, next, holding);
         }
-        if let (Next::Decide(..), Some(old)) = (&next, self.live.get(id).and_then(Live::old_attempt).cloned()) {
+        if let (Next::Decide(..), Some(old)) = (&next, self.live.get(id).and_then(Live::old_attempt).cloned())
+        {
             self.forget_confirms(&old.attempt, &old.commit_set);
         }
         let mut given_up = BTreeSet::new();
@@ -259,7 +260,12 @@ impl Coordinator {
     }
 
     /// Small agents refuse without naming the blocker: it is one of our own live holds.
-    fn infer_blocker(&self, participant: &ParticipantId, attempt: &Attempt, blocked: &TimeRange) -> Option<Attempt> {
+    fn infer_blocker(
+        &self,
+        participant: &ParticipantId,
+        attempt: &Attempt,
+        blocked: &TimeRange,
+    ) -> Option<Attempt> {
         let attempts = self.held.get(participant)?.iter();
         let others = attempts.filter(|other| other.meeting != attempt.meeting);
         let overlaps = |a: &&Attempt| self.holding(a).is_some_and(|h| h.row.blocked.overlaps(blocked));
@@ -397,8 +403,11 @@ impl Coordinator {
         let mut row = holding.row.clone();
         row.state = AttemptState::Committed;
         row.commit_set = commit.iter().cloned().collect();
-        let mut writes =
-            vec![Write::Meeting(Box::new(meeting.clone())), Write::Attempt(Box::new(row)), event(kind, &meeting)];
+        let mut writes = vec![
+            Write::Meeting(Box::new(meeting.clone())),
+            Write::Attempt(Box::new(row)),
+            event(kind, &meeting),
+        ];
         if let Some(old) = &old {
             writes.push(Write::RemoveBookings(old.attempt.clone(), None));
             writes.push(Write::AttemptState(old.attempt.clone(), AttemptState::Superseded));
@@ -437,7 +446,14 @@ impl Coordinator {
         }
         writes.extend(deliveries.iter().cloned().map(Write::Delivery));
         let carry = Carry { release: deliveries, ..Carry::default() };
-        self.write_for(&id, Next::Decide(Box::new(meeting), commit), Some(holding), carry, conditions, writes);
+        self.write_for(
+            &id,
+            Next::Decide(Box::new(meeting), commit),
+            Some(holding),
+            carry,
+            conditions,
+            writes,
+        );
     }
 
     /// D3 is on disk: answer, tell, deliver.
@@ -498,7 +514,9 @@ impl Coordinator {
             (Condition::NoOverlap { participant, .. }, Next::Decide(..)) => {
                 Some((participant.clone(), Ballot::No(Refusal::Booked)))
             }
-            (Condition::LineageIs(participant, _), Next::Decide(..)) => Some((participant.clone(), Ballot::Struck)),
+            (Condition::LineageIs(participant, _), Next::Decide(..)) => {
+                Some((participant.clone(), Ballot::Struck))
+            }
             _ => None,
         };
         if let (Some((participant, ballot)), Some(mut holding)) = (struck, holding) {
@@ -680,7 +698,8 @@ impl Holding {
     fn verdict(&self) -> Verdict {
         let open = |b: &Ballot| matches!(b, Ballot::Waiting | Ballot::Pushing(_));
         let of = |id: &ParticipantId| self.ballots.get(id).unwrap_or(&Ballot::Struck);
-        let count = |wanted: &dyn Fn(&Ballot) -> bool| self.row.counted.iter().filter(|id| wanted(of(id))).count();
+        let count =
+            |wanted: &dyn Fn(&Ballot) -> bool| self.row.counted.iter().filter(|id| wanted(of(id))).count();
         let yes = count(&|b| *b == Ballot::Yes);
         let possible = yes + count(&open);
         let minimum = self.row.minimum as usize;
@@ -710,7 +729,9 @@ impl Holding {
         if refusals().all(|(_, b)| matches!(b, Ballot::No(Refusal::Held(Some(_))))) {
             return (AttemptOutcome::HeldByOther, format!("{names}: held for another meeting"));
         }
-        if refusals().all(|(_, b)| matches!(b, Ballot::Struck | Ballot::No(Refusal::Held(Some(_)) | Refusal::Stale))) {
+        if refusals()
+            .all(|(_, b)| matches!(b, Ballot::Struck | Ballot::No(Refusal::Held(Some(_)) | Refusal::Stale)))
+        {
             return (AttemptOutcome::Aborted, format!("{names}: the promise was lost"));
         }
         (AttemptOutcome::Refused, format!("{names}: not free any more"))
@@ -733,7 +754,8 @@ impl Live {
         let mut required = with(&|role| role == Role::Required);
         // Who was booked stays booked when others are added: the change takes place with all of them or not at all.
         if let Job::Change { old, kind: EventKind::Updated, .. } = &self.job {
-            let kept = |id: &&ParticipantId| spec.attendees.iter().any(|a| a.id == **id) && !required.contains(id);
+            let kept =
+                |id: &&ParticipantId| spec.attendees.iter().any(|a| a.id == **id) && !required.contains(id);
             let kept: Vec<_> = old.commit_set.iter().filter(kept).cloned().collect();
             required.extend(kept);
         }
@@ -766,7 +788,11 @@ impl Live {
     }
 
     /// What became of each attendee by the votes of an attempt; those who were not asked to hold it, by their answers.
-    pub(super) fn outcomes(&self, holding: &Holding, commit: &BTreeSet<ParticipantId>) -> Vec<AttendeeOutcome> {
+    pub(super) fn outcomes(
+        &self,
+        holding: &Holding,
+        commit: &BTreeSet<ParticipantId>,
+    ) -> Vec<AttendeeOutcome> {
         let attendees = self.meeting.spec.attendees.iter().zip(&self.answers);
         let status = |attendee: &crate::core::model::Attendee, answer: &Answer| {
             let mut detail = String::new();

@@ -35,8 +35,8 @@ use super::ids::{
 };
 use super::message::{AgentMessage, NoticeKind, SchedulerMessage};
 use super::model::{
-    AttemptOutcome, AttendeeOutcome, Candidate, CandidateCounts, Failure, Meeting, MeetingSpec,
-    MeetingState, Options, Window,
+    AttemptOutcome, AttendeeOutcome, Candidate, CandidateCounts, Failure, Meeting, MeetingSpec, MeetingState,
+    Options, Window,
 };
 use super::random::Random;
 use super::record::{
@@ -177,7 +177,9 @@ pub enum Refused {
     #[error("too many requests are being worked on")]
     Overloaded,
     /// More candidate slots than are looked at.
-    #[error("the window has more candidate slots than the {max} that are looked at: narrow it, or widen the step")]
+    #[error(
+        "the window has more candidate slots than the {max} that are looked at: narrow it, or widen the step"
+    )]
     TooManySlots {
         /// `limits::CANDIDATES`.
         max: usize,
@@ -426,19 +428,41 @@ enum Pending {
     /// A change without a job: cancel or details.
     Direct(Box<change::Direct>),
     /// A withdrawal from a booking; read again if the meeting changed meanwhile.
-    Withdraw { participant: ParticipantId, attempt: Attempt, reason: String, release: Delivery },
+    Withdraw {
+        participant: ParticipantId,
+        attempt: Attempt,
+        reason: String,
+        release: Delivery,
+    },
     /// Nothing follows.
     Nothing,
     /// Reads.
     ReadRequest(RequestId),
-    ReadForCommand { ticket: Ticket, command: Command, deadline: Mono },
-    ReadPromises { participant: ParticipantId, epoch: Epoch },
-    ReadAttempt { participant: ParticipantId, attempt: Attempt },
-    ReadWithdraw { participant: ParticipantId, n: Option<AttemptNumber>, reason: String },
+    ReadForCommand {
+        ticket: Ticket,
+        command: Command,
+        deadline: Mono,
+    },
+    ReadPromises {
+        participant: ParticipantId,
+        epoch: Epoch,
+    },
+    ReadAttempt {
+        participant: ParticipantId,
+        attempt: Attempt,
+    },
+    ReadWithdraw {
+        participant: ParticipantId,
+        n: Option<AttemptNumber>,
+        reason: String,
+    },
     /// The meeting of an attempt whose last confirm was acknowledged.
     ReadDelivered(Attempt),
     /// The row of a job whose transaction met an unexpected state.
-    ReadUnexpected { tickets: Vec<Ticket>, change: bool },
+    ReadUnexpected {
+        tickets: Vec<Ticket>,
+        change: bool,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -774,5 +798,9 @@ impl Coordinator {
 }
 
 fn event(kind: super::model::EventKind, meeting: &Meeting) -> Write {
-    Write::Event(Box::new(super::record::NewEvent { kind, time: meeting.update_time, meeting: meeting.clone() }))
+    Write::Event(Box::new(super::record::NewEvent {
+        kind,
+        time: meeting.update_time,
+        meeting: meeting.clone(),
+    }))
 }

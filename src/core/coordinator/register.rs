@@ -57,7 +57,8 @@ impl Coordinator {
             disclosure: register.disclosure,
         };
         self.participants.insert(participant.clone(), Known { row, connected: Some(connected) });
-        let registering = Registering { session, register, new_lineage, stale: false, heard: BTreeSet::new() };
+        let registering =
+            Registering { session, register, new_lineage, stale: false, heard: BTreeSet::new() };
         self.registering.insert(participant.clone(), registering);
         if new_lineage {
             self.counters.lineages += 1;
@@ -229,7 +230,12 @@ impl Coordinator {
             .collect()
     }
 
-    fn settle_held(&self, registering: &Registering, promises: &ParticipantPromises, admission: &mut Admission) {
+    fn settle_held(
+        &self,
+        registering: &Registering,
+        promises: &ParticipantPromises,
+        admission: &mut Admission,
+    ) {
         let participant = &registering.register.participant;
         for held in &registering.register.held {
             let attempt = &held.attempt;
@@ -251,7 +257,12 @@ impl Coordinator {
         }
     }
 
-    fn settle_booked(&mut self, registering: &Registering, promises: &ParticipantPromises, admission: &mut Admission) {
+    fn settle_booked(
+        &mut self,
+        registering: &Registering,
+        promises: &ParticipantPromises,
+        admission: &mut Admission,
+    ) {
         let row_of = |attempt: &Attempt| {
             let found = promises.reported.iter().find(|(a, _)| a == attempt);
             found.and_then(|(_, row)| row.as_ref()).map(|row| row.state)
@@ -263,9 +274,13 @@ impl Coordinator {
             }
             match row_of(attempt) {
                 // Kept busy: a booking that was answered never vanishes without a cause that is on disk (I3).
-                None => self.alarm(format!("{} has a booking {attempt} that is not known", booked_by(registering))),
+                None => self
+                    .alarm(format!("{} has a booking {attempt} that is not known", booked_by(registering))),
                 Some(AttemptState::Holding) => {
-                    self.alarm(format!("{} has booked {attempt}, which is undecided", booked_by(registering)));
+                    self.alarm(format!(
+                        "{} has booked {attempt}, which is undecided",
+                        booked_by(registering)
+                    ));
                 }
                 Some(AttemptState::Committed | AttemptState::Aborted | AttemptState::Superseded) => {
                     admission.tell.push(attempt.clone());
@@ -297,7 +312,8 @@ impl Coordinator {
                 self.alarm(format!("{participant} lost the booking {} from its journal", booking.attempt));
             }
             let body = DeliveryBody::Confirm { booking: Arc::new(booking.clone()), displaces: Vec::new() };
-            let delivery = Delivery { participant: participant.clone(), attempt: booking.attempt.clone(), body };
+            let delivery =
+                Delivery { participant: participant.clone(), attempt: booking.attempt.clone(), body };
             writes.push(Write::Delivery(delivery.clone()));
             admission.install.push(delivery);
             admission.registered.bookings.push(booking);
@@ -322,8 +338,7 @@ impl Coordinator {
         if let Applied::Conflict(condition) = applied {
             return self.alarm(format!("{participant}: a registration was refused: {condition:?}"));
         }
-        let carried: Vec<Attempt> =
-            admission.registered.bookings.iter().map(|b| b.attempt.clone()).collect();
+        let carried: Vec<Attempt> = admission.registered.bookings.iter().map(|b| b.attempt.clone()).collect();
         for delivery in admission.install {
             if !self.is_undelivered(&participant, &delivery.attempt) {
                 self.confirms.entry(delivery.attempt.clone()).or_insert((0, None)).0 += 1;

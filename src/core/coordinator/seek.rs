@@ -23,13 +23,7 @@ pub(super) struct Carry {
 }
 
 impl Coordinator {
-    pub(super) fn command(
-        &mut self,
-        now: Now,
-        ticket: Ticket,
-        command: Command,
-        deadline: Option<Duration>,
-    ) {
+    pub(super) fn command(&mut self, now: Now, ticket: Ticket, command: Command, deadline: Option<Duration>) {
         let deadline = now.mono + usable(deadline.unwrap_or(limits::DEADLINE_DEFAULT));
         let refused = match &command {
             _ if self.draining => Some(Refused::ShuttingDown),
@@ -165,7 +159,8 @@ impl Coordinator {
         let mut spec = request.spec;
         let time_zone = self.resolve_window(now, &spec.organizer, &mut spec.window)?;
         if spec.attendees.is_empty() {
-            let connected = self.participants.values().filter(|k| k.connected.as_ref().is_some_and(|c| c.ready));
+            let connected =
+                self.participants.values().filter(|k| k.connected.as_ref().is_some_and(|c| c.ready));
             let invited = |k: &Known| Attendee { id: k.row.id.clone(), role: Role::Invited };
             spec.attendees = connected.take(limits::ATTENDEES).map(invited).collect();
         }
@@ -272,7 +267,8 @@ impl Coordinator {
             0 => (0, all.len()),
             n => (live.asked_until.min(all.len()), (live.asked_until + n).min(all.len())),
         };
-        let asked: Vec<TimeRange> = all[from..until].iter().filter(|s| !live.dead.contains(s)).copied().collect();
+        let asked: Vec<TimeRange> =
+            all[from..until].iter().filter(|s| !live.dead.contains(s)).copied().collect();
         let (respect, named) = (spec.window.respect_attendee_hours, live.meeting.named_slot.is_some());
         let attendees: Vec<ParticipantId> = spec.attendees.iter().map(|a| a.id.clone()).collect();
         let (here, absent): (Vec<_>, HashSet<_>) = {
@@ -392,7 +388,8 @@ impl Coordinator {
     pub(super) fn round_over(&mut self, now: Now, id: &MeetingId) {
         let Some(live) = self.live.get_mut(id) else { return };
         let over = Phase::Waiting { blockers: BTreeSet::new(), wake: None };
-        let Phase::Querying { query, round, candidates, .. } = std::mem::replace(&mut live.phase, over) else {
+        let Phase::Querying { query, round, candidates, .. } = std::mem::replace(&mut live.phase, over)
+        else {
             return;
         };
         self.queries.remove(&query);
@@ -554,13 +551,17 @@ impl Coordinator {
         let Some(live) = self.live.get_mut(id) else { return };
         let over = live.deadline <= now.mono;
         match &live.phase {
-            Phase::Connecting { .. } if over => self.fail(now, id, Some(FailureReason::Deadline), Carry::default()),
+            Phase::Connecting { .. } if over => {
+                self.fail(now, id, Some(FailureReason::Deadline), Carry::default())
+            }
             Phase::Connecting { .. } => self.connect(now, id),
             // Also at the deadline: what came in may explain more than that time ran out.
             Phase::Querying { round, .. } if round.is_over(now.mono) => self.round_over(now, id),
             Phase::Querying { .. } => {}
             Phase::Holding(_) => self.vote_timeout(now, id),
-            Phase::Waiting { .. } if over => self.fail(now, id, Some(FailureReason::Deadline), Carry::default()),
+            Phase::Waiting { .. } if over => {
+                self.fail(now, id, Some(FailureReason::Deadline), Carry::default())
+            }
             Phase::Waiting { wake, .. } if wake.is_some_and(|at| at <= now.mono) => self.begin_round(now, id),
             Phase::Waiting { .. } => {}
             Phase::Writing { .. } if over => live.inbox.push(Inbox::Deadline),
@@ -769,7 +770,8 @@ impl Live {
 
 /// Whether enough are connected for the meeting to take place at all.
 fn reachable(spec: &MeetingSpec, answers: &[Answer]) -> bool {
-    let here = |(a, answer): &(&Attendee, &Answer)| matches!(answer, Answer::Free(_)) && a.role != Role::Optional;
+    let here =
+        |(a, answer): &(&Attendee, &Answer)| matches!(answer, Answer::Free(_)) && a.role != Role::Optional;
     let all = || spec.attendees.iter().zip(answers);
     let required = all().all(|(a, answer)| a.role != Role::Required || matches!(answer, Answer::Free(_)));
     !spec.attendees.is_empty() && required && all().filter(here).count() >= spec.quorum()

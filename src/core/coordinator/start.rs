@@ -124,7 +124,8 @@ impl Coordinator {
             Phase::Holding(holding) => Some(holding.row.attempt.clone()),
             _ => None,
         };
-        let carry = attempt.and_then(|a| self.abort(&a, AttemptOutcome::Aborted, "the scheduler is shutting down"));
+        let carry =
+            attempt.and_then(|a| self.abort(&a, AttemptOutcome::Aborted, "the scheduler is shutting down"));
         match carry {
             Some((carry, _)) => self.write_for(id, Next::Suspend, None, carry, Vec::new(), Vec::new()),
             None => self.finish(id, &Reply::Refused(Refused::ShuttingDown)),

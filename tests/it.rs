@@ -1,0 +1,22 @@
+//! A real scheduler within the test process, real TCP, real clients, and agents of two kinds: a scripted one that can
+//! be told to misbehave, and the one that is shipped. One binary; each test has a scheduler of its own.
+//!
+//! Nothing here sleeps to let something happen: tests wait for messages and events, each with a deadline.
+
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod it {
+    mod support;
+
+    mod bad_input;
+    mod batch;
+    mod calendars;
+    mod change;
+    mod concurrency;
+    mod parity;
+    mod process;
+    mod reads;
+    mod restart;
+    mod schedule;
+    mod streams;
+    mod watching;
+}

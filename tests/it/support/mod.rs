@@ -1,0 +1,30 @@
+//! What the tests stand on.
+
+mod ask;
+mod calendar;
+mod host;
+mod person;
+mod process;
+mod world;
+
+pub use ask::*;
+pub use calendar::*;
+pub use host::{Host, State as HostState};
+pub use person::{Mode, Person, overlap, says};
+pub use process::{Serve, stderr_of};
+pub use world::*;
+
+pub use quorate::wire::pb;
+
+use std::time::Duration;
+
+/// How long a test waits for something that has to happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The future's output, or a panic that says what was waited for.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("waited for {PATIENCE:?} in vain: {what}"),
+    }
+}

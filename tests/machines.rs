@@ -1,0 +1,13 @@
+//! Every transition of the two machines, one by one: the tables at the top of `core::participant` and
+//! `core::coordinator`, and the table "Registration is reconciliation" of PROTOCOL.md.
+
+#[path = "machines/agent.rs"]
+mod agent;
+#[path = "machines/changes.rs"]
+mod changes;
+#[path = "machines/desk.rs"]
+mod desk;
+#[path = "machines/registration.rs"]
+mod registration;
+#[path = "machines/scheduler.rs"]
+mod scheduler;
