@@ -39,7 +39,8 @@ fn main() -> Result<(), Error> {
 
 async fn compare(people: usize) -> Result<(), Error> {
     let folder = tempfile::tempdir()?;
-    let scheduler = Scheduler::start(([127, 0, 0, 1], 0).into(), Storage::Dir(folder.path().join("s"))).await?;
+    let scheduler =
+        Scheduler::start(([127, 0, 0, 1], 0).into(), Storage::Dir(folder.path().join("s"))).await?;
     let names: Vec<String> = (0..people).map(|i| format!("p{i}")).collect();
     let mut agents = Vec::new();
     for name in &names {
@@ -82,7 +83,11 @@ async fn compare(people: usize) -> Result<(), Error> {
     Ok(scheduler.stop().await?)
 }
 
-async fn start_agent(scheduler: &Scheduler, folder: &std::path::Path, name: &str) -> Result<AgentHandle, Error> {
+async fn start_agent(
+    scheduler: &Scheduler,
+    folder: &std::path::Path,
+    name: &str,
+) -> Result<AgentHandle, Error> {
     let calendar = folder.join(format!("{name}.ics"));
     std::fs::write(&calendar, "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//bench//EN\r\nEND:VCALENDAR\r\n")?;
     let handle = agent::start(AgentConfig {
@@ -106,7 +111,11 @@ async fn start_agent(scheduler: &Scheduler, folder: &std::path::Path, name: &str
 }
 
 /// Each booking has a day of its own, so that nothing stands in its way.
-async fn book(client: &mut SchedulerServiceClient<Channel>, names: &[String], run: usize) -> Result<(), Error> {
+async fn book(
+    client: &mut SchedulerServiceClient<Channel>,
+    names: &[String],
+    run: usize,
+) -> Result<(), Error> {
     let second = |seconds: i64| prost_types::Timestamp { seconds, nanos: 0 };
     let day = 1_800_000_000 / 86_400 * 86_400 + run as i64 * 86_400;
     let spec = pb::MeetingSpec {
@@ -146,9 +155,7 @@ impl Bare {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-        tokio::spawn(
-            tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming),
-        );
+        tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
         let mut queries = Vec::new();
         for _ in 0..people {
             let mut client = ParticipantServiceClient::connect(url.clone()).await?;
@@ -161,7 +168,8 @@ impl Bare {
                         participant_id: "p".into(),
                         ..Default::default()
                     });
-                    let frame = pb::JoinRequest { messages: vec![pb::AgentMessage { message: Some(message) }] };
+                    let frame =
+                        pb::JoinRequest { messages: vec![pb::AgentMessage { message: Some(message) }] };
                     if send.send(frame).await.is_err() {
                         return;
                     }

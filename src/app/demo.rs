@@ -113,7 +113,8 @@ async fn tell_the_story(scheduler: &Scheduler) -> Result<(), AppError> {
     check(first.slot != second.slot, "two meetings of the same people got the same slot")?;
 
     headline("Two meetings in one batch want dave's first hour with bob; the second has the higher priority");
-    let batch = vec![request("Backlog", &["bob", "dave"], 60, 1), request("Outage review", &["bob", "dave"], 60, 9)];
+    let batch =
+        vec![request("Backlog", &["bob", "dave"], 60, 1), request("Outage review", &["bob", "dave"], 60, 9)];
     let outcomes = client.batch_schedule_meetings(pb::BatchScheduleMeetingsRequest { requests: batch }).await;
     let outcomes = outcomes.map_err(failed)?.into_inner().outcomes;
     let meetings: Vec<pb::Meeting> = outcomes.into_iter().filter_map(|outcome| outcome.meeting).collect();
@@ -214,14 +215,16 @@ fn print_calendars(folder: &Path) -> Result<(), AppError> {
         let path = output_of(folder, name);
         let text = std::fs::read_to_string(&path)
             .map_err(|source| AppError::Io { what: format!("can't read {}", path.display()), source })?;
-        let booked = Calendar::parse_with_own(name, &text).map_err(|error| AppError::Demo(error.to_string()))?;
+        let booked =
+            Calendar::parse_with_own(name, &text).map_err(|error| AppError::Demo(error.to_string()))?;
         let utc = jiff::tz::TimeZone::UTC;
         let busy = booked.busy(range, &utc).map_err(|error| AppError::Demo(error.to_string()))?;
         let title = |line: &str| line.strip_prefix("SUMMARY:").map(str::to_owned);
         let titles: Vec<String> = text.lines().filter_map(title).collect();
         println!("{name:<6} {:<17} {}", own.zone().unwrap_or("UTC"), titles.join(", "));
         for slot in busy.blocked(true) {
-            let (start, end) = (crate::core::zones::to_jiff(slot.start), crate::core::zones::to_jiff(slot.end));
+            let (start, end) =
+                (crate::core::zones::to_jiff(slot.start), crate::core::zones::to_jiff(slot.end));
             println!("       {}", zone.show_range(start, end));
         }
     }

@@ -59,7 +59,9 @@ impl Scheduler {
             served?;
             match end {
                 Ok(end) => Ok(end?),
-                Err(error) => Err(AppError::Io { what: "the engine".into(), source: std::io::Error::other(error) }),
+                Err(error) => {
+                    Err(AppError::Io { what: "the engine".into(), source: std::io::Error::other(error) })
+                }
             }
         });
         Ok(Self { address, engine, stop, task })
@@ -90,8 +92,10 @@ impl Scheduler {
     pub async fn ended(self) -> Result<(), AppError> {
         let Self { engine, task, .. } = self;
         drop(engine);
-        task.await
-            .map_err(|error| AppError::Io { what: "the server".into(), source: std::io::Error::other(error) })?
+        task.await.map_err(|error| AppError::Io {
+            what: "the server".into(),
+            source: std::io::Error::other(error),
+        })?
     }
 }
 

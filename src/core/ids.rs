@@ -112,16 +112,12 @@ impl fmt::Display for Attempt {
 }
 
 /// Numbers one participant's registrations; messages of older ones don't count (PROTOCOL.md, I7).
-#[derive(
-    Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub i64);
 
 /// Numbers the lives of one participant's journal; votes of older ones are void (PROTOCOL.md, I7).
-#[derive(
-    Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Lineage(pub i64);
 

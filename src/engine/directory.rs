@@ -60,7 +60,12 @@ impl Directory {
     }
 
     /// Up to `limit` participants after `after`, by id.
-    pub fn page(&self, after: Option<&ParticipantId>, connected_only: bool, limit: usize) -> Vec<ParticipantView> {
+    pub fn page(
+        &self,
+        after: Option<&ParticipantId>,
+        connected_only: bool,
+        limit: usize,
+    ) -> Vec<ParticipantView> {
         use std::ops::Bound::{Excluded, Unbounded};
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
         let from = after.map_or(Unbounded, Excluded);

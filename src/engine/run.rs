@@ -49,7 +49,8 @@ pub async fn start(
     seed: u64,
 ) -> Result<(EngineHandle, JoinHandle<Result<(), EngineError>>), StoreError> {
     let reader = store.reader();
-    let spawn_failed = |error: std::io::Error| StoreError::Unopenable(format!("no thread for the store: {error}"));
+    let spawn_failed =
+        |error: std::io::Error| StoreError::Unopenable(format!("no thread for the store: {error}"));
     let mut writer = Writer::start(store).map_err(spawn_failed)?;
     let snapshot = read_snapshot(&mut writer).await?;
     let (inputs, inputs_out) = mpsc::channel(limits::ENGINE_QUEUE);
@@ -386,4 +387,3 @@ async fn sleep_until(at: Option<tokio::time::Instant>) {
         None => std::future::pending().await,
     }
 }
-

@@ -67,7 +67,10 @@ impl Writer {
     }
 }
 
-fn run(store: &mut impl Store, group: Vec<(OpId, Operation)>) -> Result<Vec<(OpId, OperationResult)>, StoreError> {
+fn run(
+    store: &mut impl Store,
+    group: Vec<(OpId, Operation)>,
+) -> Result<Vec<(OpId, OperationResult)>, StoreError> {
     let (ids, operations): (Vec<OpId>, Vec<Operation>) = group.into_iter().unzip();
     let results = store.run(&operations)?;
     if results.len() != ids.len() {

@@ -214,7 +214,9 @@ impl Stream for Frames {
 fn rejected(why: Rejected) -> (Reason, &'static str) {
     match why {
         Rejected::NotRegistered => (Reason::NotRegistered, "this stream does not speak for that participant"),
-        Rejected::UnknownQuery => (Reason::UnknownQuery, "the answer names no query that the participant was asked"),
+        Rejected::UnknownQuery => {
+            (Reason::UnknownQuery, "the answer names no query that the participant was asked")
+        }
         Rejected::TooManyParticipants => (Reason::Limit, "the stream has too many participants"),
     }
 }

@@ -362,7 +362,8 @@ impl Image {
         if let Some(booked) = booked {
             let rows = self.bookings.get(&booked);
             for outcome in &mut meeting.attendees {
-                outcome.delivered = rows.and_then(|rows| rows.get(&outcome.id)).is_some_and(|row| row.delivered);
+                outcome.delivered =
+                    rows.and_then(|rows| rows.get(&outcome.id)).is_some_and(|row| row.delivered);
             }
         }
         meeting

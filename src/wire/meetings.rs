@@ -206,7 +206,11 @@ fn outcome(value: &AttendeeOutcome) -> pb::AttendeeOutcome {
 
 /// What an agent said of a slot is known of candidates only.
 fn candidate_outcome(value: &AttendeeOutcome) -> pb::AttendeeOutcome {
-    pb::AttendeeOutcome { preference: preference(value.preference).into(), cost: value.cost, ..outcome(value) }
+    pb::AttendeeOutcome {
+        preference: preference(value.preference).into(),
+        cost: value.cost,
+        ..outcome(value)
+    }
 }
 
 /// Writes an event.

@@ -97,11 +97,13 @@ async fn windows_durations_and_slots() {
     let world = World::start().await;
     let ten_years = ask(&["alice"]).window(|w| w.latest = Some(instant(MONDAY + 10 * 366 * 86_400)));
     assert_eq!(refused(&world, ten_years).await, ["spec.window.latest"]);
-    let huge = ask(&["alice"]).spec(|s| s.duration = Some(prost_types::Duration { seconds: i64::MAX, nanos: 0 }));
+    let huge =
+        ask(&["alice"]).spec(|s| s.duration = Some(prost_types::Duration { seconds: i64::MAX, nanos: 0 }));
     assert_eq!(refused(&world, huge).await, ["spec.duration"]);
     let missing = ask(&["alice"]).spec(|s| s.duration = None);
     assert_eq!(refused(&world, missing).await, ["spec.duration"]);
-    let mixed = ask(&["alice"]).spec(|s| s.duration = Some(prost_types::Duration { seconds: 3_600, nanos: -1 }));
+    let mixed =
+        ask(&["alice"]).spec(|s| s.duration = Some(prost_types::Duration { seconds: 3_600, nanos: -1 }));
     assert_eq!(refused(&world, mixed).await, ["spec.duration"]);
     let other_length = ask(&["alice"]).at(8, 10);
     assert!(!refused(&world, other_length).await.is_empty());
@@ -127,7 +129,8 @@ async fn ten_thousand_attendees() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     assert_eq!(refused(&world, ask(&names)).await, ["spec.attendees"]);
     // As many as are allowed: an answer, and one that an ordinary client can read.
-    let mut client = pb::scheduler_service_client::SchedulerServiceClient::connect(world.url()).await.unwrap();
+    let mut client =
+        pb::scheduler_service_client::SchedulerServiceClient::connect(world.url()).await.unwrap();
     let request = ask(&names[..5_000]).minimum(1).one_by_one().0;
     let answer = within("a decision", client.schedule_meeting(request)).await.unwrap().into_inner();
     let meeting = answer.meeting.unwrap();
@@ -144,7 +147,8 @@ async fn the_log_of_many_attempts_with_many_attendees_fits_in_an_answer() {
     let names: Vec<String> = (0..1_000).map(|n| format!("p{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let ask = ask(&names).minimum(1).one_by_one().attempts(100).between(0, 24 * 30);
-    let mut client = pb::scheduler_service_client::SchedulerServiceClient::connect(world.url()).await.unwrap();
+    let mut client =
+        pb::scheduler_service_client::SchedulerServiceClient::connect(world.url()).await.unwrap();
     let answer = within("a decision", client.schedule_meeting(ask.0)).await.unwrap().into_inner();
     let meeting = answer.meeting.unwrap();
     assert_eq!((failure(&meeting).reason(), meeting.attempts), (pb::failure::Reason::MaxAttempts, 100));
@@ -156,7 +160,8 @@ async fn the_log_of_many_attempts_with_many_attendees_fits_in_an_answer() {
 #[tokio::test]
 async fn ten_thousand_bad_attendees_fit_in_a_status() {
     let world = World::start().await;
-    let ask = ask(&[]).spec(|s| s.attendees = vec![attendee("no spaces here", pb::attendee::Role::Invited); 5_000]);
+    let ask =
+        ask(&[]).spec(|s| s.attendees = vec![attendee("no spaces here", pb::attendee::Role::Invited); 5_000]);
     let found = refused(&world, ask).await;
     assert!(found.len() > 10, "{found:?}");
 }
@@ -167,10 +172,7 @@ async fn an_oversized_message() {
     let _host = world.host(vec![Person::new("alice").free(8, 17)]).await;
     let big = ask(&["alice"]).title(&"x".repeat(5 << 20));
     let status = world.try_schedule(big).await.unwrap_err();
-    assert!(
-        matches!(status.code(), tonic::Code::OutOfRange | tonic::Code::ResourceExhausted),
-        "{status}"
-    );
+    assert!(matches!(status.code(), tonic::Code::OutOfRange | tonic::Code::ResourceExhausted), "{status}");
     world.book(ask(&["alice"])).await;
 }
 
@@ -219,7 +221,8 @@ async fn ids_tokens_and_masks_of_the_other_calls() {
     for field in ["participant_id", "states[0]", "page_size"] {
         assert!(found.iter().any(|f| f == field), "{field} is not among {found:?}");
     }
-    let list = pb::ListParticipantsRequest { page_size: -1, page_token: "garbage".into(), ..Default::default() };
+    let list =
+        pb::ListParticipantsRequest { page_size: -1, page_token: "garbage".into(), ..Default::default() };
     assert_eq!(fields(&client.list_participants(list).await.unwrap_err()), ["page_size", "page_token"]);
     let find = pb::FindMeetingTimesRequest { max_candidates: -1, ..Default::default() };
     assert_eq!(fields(&client.find_meeting_times(find).await.unwrap_err()), ["max_candidates", "spec"]);

@@ -38,7 +38,9 @@ fn vectors(folder: &Path) -> Vec<Vector> {
         let text = |key: &str| vector[key].as_str().unwrap().to_owned();
         let ranges = |key: &str| -> Vec<(i64, i64)> {
             let all = vector["expected"][key].as_array().cloned().unwrap_or_default();
-            all.iter().map(|r| (instant_of(r[0].as_str().unwrap()), instant_of(r[1].as_str().unwrap()))).collect()
+            all.iter()
+                .map(|r| (instant_of(r[0].as_str().unwrap()), instant_of(r[1].as_str().unwrap())))
+                .collect()
         };
         let mut busy = ranges("busy");
         busy.extend(ranges("tentative"));
@@ -154,7 +156,11 @@ async fn a_folder_of_real_calendars_meets_as_one() {
     assert!(people.len() > 100, "{}", people.len());
     // Everyone connected, most of them at some hour of a week long after their last event.
     let least = i32::try_from(people.len() / 2).unwrap();
-    let meeting = world.book(ask(&[]).minimum(least).between(0, 7 * 24).objective(pb::meeting_spec::Objective::MostAttendees)).await;
+    let meeting = world
+        .book(
+            ask(&[]).minimum(least).between(0, 7 * 24).objective(pb::meeting_spec::Objective::MostAttendees),
+        )
+        .await;
     assert!(attending(&meeting).len() >= people.len() / 2);
     let mut events = world.watch(Some(0)).await;
     events.until(pb::meeting_event::Type::Delivered).await;

@@ -35,7 +35,10 @@ async fn a_move_gives_up_the_old_slot_with_the_new_one() {
     let moved = world.reschedule(request.clone()).await.unwrap();
     assert_eq!(moved.failure, None);
     let moved = moved.meeting.unwrap();
-    assert_eq!((slot_of(&moved), moved.state(), moved.sequence), ((14, 15), State::Confirmed, meeting.sequence + 1));
+    assert_eq!(
+        (slot_of(&moved), moved.state(), moved.sequence),
+        ((14, 15), State::Confirmed, meeting.sequence + 1)
+    );
     assert_ne!(moved.etag, meeting.etag);
     for name in ["alice", "bob"] {
         host.until_booked(name, &[(14, 15)]).await;
@@ -53,7 +56,8 @@ async fn a_move_looks_for_a_slot_in_the_meetings_own_window() {
     let world = World::start().await;
     let host = world.host(vec![person("alice", 8, 12)]).await;
     let meeting = world.book(ask(&["alice"])).await;
-    let request = pb::RescheduleMeetingRequest { meeting_id: meeting.meeting_id.clone(), ..Default::default() };
+    let request =
+        pb::RescheduleMeetingRequest { meeting_id: meeting.meeting_id.clone(), ..Default::default() };
     let moved = world.reschedule(request).await.unwrap().meeting.unwrap();
     assert_eq!(slot_of(&moved), (9, 10), "the present slot is no candidate");
     host.until_booked("alice", &[(9, 10)]).await;
@@ -122,7 +126,8 @@ async fn who_can_not_come_to_the_new_slot_is_released() {
 async fn only_a_confirmed_meeting_is_moved_or_changed() {
     let world = World::start().await;
     let failed = world.schedule(ask(&["alice"])).await;
-    let request = pb::RescheduleMeetingRequest { meeting_id: failed.meeting_id.clone(), ..Default::default() };
+    let request =
+        pb::RescheduleMeetingRequest { meeting_id: failed.meeting_id.clone(), ..Default::default() };
     assert_eq!(world.reschedule(request).await.unwrap_err().code(), tonic::Code::FailedPrecondition);
     let request = pb::UpdateMeetingRequest {
         meeting_id: failed.meeting_id.clone(),
@@ -151,7 +156,10 @@ async fn updates_of_title_and_attendees() {
         }
     };
     let titled = world.update(update(&[], "Retro", &["title"])).await.unwrap();
-    assert_eq!((titled.failure, titled.meeting.as_ref().unwrap().spec.as_ref().unwrap().title.as_str()), (None, "Retro"));
+    assert_eq!(
+        (titled.failure, titled.meeting.as_ref().unwrap().spec.as_ref().unwrap().title.as_str()),
+        (None, "Retro")
+    );
     let has_title = |s: &HostState| s.person("bob").booked.values().any(|b| b.title == "Retro").then_some(());
     host.until("bob knows the new title", has_title).await;
     // Carol is busy at 8: the meeting stays as it was, and the answer says why.
@@ -160,7 +168,10 @@ async fn updates_of_title_and_attendees() {
     assert_eq!(failure.reason(), Reason::SlotTaken, "{}", failure.message);
     assert!(failure.message.contains("carol"), "{}", failure.message);
     let stands = busy.meeting.unwrap();
-    assert_eq!((attending(&stands), stands.attendees.len(), slot_of(&stands)), (vec!["alice", "bob"], 2, (8, 9)));
+    assert_eq!(
+        (attending(&stands), stands.attendees.len(), slot_of(&stands)),
+        (vec!["alice", "bob"], 2, (8, 9))
+    );
     // Now she is free.
     host.edit("carol", |p| p.free[0].range.0 = MONDAY);
     let added = world.update(update(&["alice", "bob", "carol"], "", &["attendees"])).await.unwrap();
@@ -171,7 +182,10 @@ async fn updates_of_title_and_attendees() {
     }
     // Bob leaves.
     let removed = world.update(update(&["alice", "carol"], "", &["attendees"])).await.unwrap();
-    assert_eq!((removed.failure, attending(removed.meeting.as_ref().unwrap())), (None, vec!["alice", "carol"]));
+    assert_eq!(
+        (removed.failure, attending(removed.meeting.as_ref().unwrap())),
+        (None, vec!["alice", "carol"])
+    );
     host.until_booked("bob", &[]).await;
     released(&host, "bob", &meeting, Cause::Cancelled).await;
     host.until("alice knows who comes", |s| {
@@ -229,7 +243,8 @@ async fn a_stale_etag_is_aborted() {
 #[tokio::test]
 async fn a_meeting_that_is_still_being_scheduled_is_called_off() {
     let world = World::start().await;
-    let host = world.host(vec![person("alice", 8, 17), person("bob", 8, 17).with(|p| p.votes = Mode::Keep)]).await;
+    let host =
+        world.host(vec![person("alice", 8, 17), person("bob", 8, 17).with(|p| p.votes = Mode::Keep)]).await;
     let mut events = world.watch(None).await;
     let waiting = world.spawn_schedule(ask(&["alice", "bob"]));
     let begun = events.until(pb::meeting_event::Type::Scheduling).await.meeting.unwrap();

@@ -68,7 +68,8 @@ async fn who_loses_an_hour_moves_to_another_one() {
 async fn a_higher_priority_pushes_a_hold() {
     let world = World::start().await;
     // Bob is in no hurry to vote, so that the low meeting holds alice's hour for long.
-    let host = world.host(vec![person("alice", 8, 9), person("bob", 8, 9).with(|p| p.votes = Mode::Keep)]).await;
+    let host =
+        world.host(vec![person("alice", 8, 9), person("bob", 8, 9).with(|p| p.votes = Mode::Keep)]).await;
     let low = world.spawn_schedule(ask(&["alice", "bob"]).title("low"));
     host.until_kept("bob").await;
     host.until("alice holds", |s| (s.person("alice").held.len() == 1).then_some(())).await;
@@ -103,7 +104,8 @@ async fn a_small_agent_need_not_name_what_is_in_the_way() {
 #[tokio::test]
 async fn a_lower_priority_waits_for_a_hold_and_goes_on() {
     let world = World::start().await;
-    let host = world.host(vec![person("alice", 8, 9), person("bob", 8, 9).with(|p| p.votes = Mode::Keep)]).await;
+    let host =
+        world.host(vec![person("alice", 8, 9), person("bob", 8, 9).with(|p| p.votes = Mode::Keep)]).await;
     let high = world.spawn_schedule(ask(&["alice", "bob"]).priority(7));
     host.until_kept("bob").await;
     host.barrier("alice").await;
@@ -155,7 +157,8 @@ async fn thirty_two_organizers_over_the_same_ten_people() {
 async fn many_rounds_in_flight_over_one_stream() {
     let world = World::start().await;
     let names: Vec<String> = (0..200).map(|n| format!("p{n}")).collect();
-    let host = world.host(names.iter().map(|n| person(n, 8, 17).with(|p| p.answers = Mode::Keep)).collect()).await;
+    let host =
+        world.host(names.iter().map(|n| person(n, 8, 17).with(|p| p.answers = Mode::Keep)).collect()).await;
     let calls: Vec<_> = names
         .iter()
         .map(|n| world.spawn_schedule(ask(&[n]).response_timeout(Duration::from_secs(15))))

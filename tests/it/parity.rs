@@ -209,7 +209,8 @@ async fn s4_in_the_first_round_by_default() {
 #[tokio::test]
 async fn row_one_no_does_not_move_everyone() {
     let world = World::start().await;
-    let people = [("alice", 8), ("bob", 8), ("carol", 9)].map(|(name, from)| Person::new(name).free(from, 17));
+    let people =
+        [("alice", 8), ("bob", 8), ("carol", 9)].map(|(name, from)| Person::new(name).free(from, 17));
     let host = world.host(people.into()).await;
     let meeting = world.book(ask(&["alice", "bob", "carol"]).minimum(2)).await;
     assert_eq!((slot_of(&meeting), attending(&meeting)), ((8, 9), vec!["alice", "bob"]));
@@ -232,7 +233,10 @@ async fn row_stale_and_duplicate_answers_are_counted_and_dropped() {
     host.barrier("bob").await;
     let after = world.counters().await;
     assert!(before.stale >= 1, "the answer that came twice: {before:?}");
-    assert_eq!((after.stale, after.holds, after.committed), (before.stale + 1, before.holds, before.committed));
+    assert_eq!(
+        (after.stale, after.holds, after.committed),
+        (before.stale + 1, before.holds, before.committed)
+    );
     assert_eq!(host.look(|s| s.holds_of("bob").len()), 0);
     host.until_booked("alice", &[(8, 9)]).await;
     assert_eq!(world.get(&meeting).await.slot, meeting.slot);
@@ -244,7 +248,8 @@ async fn row_a_late_yes_books_no_dead_attempt() {
     let host = world.host(vec![Person::new("alice").free(8, 9).with(|p| p.votes = Mode::Keep)]).await;
     let mut client = world.client.clone();
     let request = by(Duration::from_millis(800), ask(&["alice"]).0);
-    let meeting = within("a decision", client.schedule_meeting(request)).await.unwrap().into_inner().meeting.unwrap();
+    let meeting =
+        within("a decision", client.schedule_meeting(request)).await.unwrap().into_inner().meeting.unwrap();
     assert_eq!(failure(&meeting).reason(), pb::failure::Reason::Deadline);
     host.let_go("alice").await;
     host.barrier("alice").await;
@@ -457,7 +462,11 @@ async fn row_dates_that_are_none_are_refused() {
         prost_types::Timestamp { seconds: i64::MIN, nanos: 0 },
     ] {
         let ask = ask(&["alice"]).window(|window| window.earliest = Some(bad));
-        assert_eq!(world.try_schedule(ask).await.unwrap_err().code(), tonic::Code::InvalidArgument, "{bad:?}");
+        assert_eq!(
+            world.try_schedule(ask).await.unwrap_err().code(),
+            tonic::Code::InvalidArgument,
+            "{bad:?}"
+        );
     }
     // As a person types it, and as a calendar has it: 2024-02-30.
     let folder = tempfile::tempdir().unwrap();

@@ -46,7 +46,11 @@ async fn killed_in_the_middle_of_everything() {
     let client = client_of(&serve.url).await;
     for meeting in [&delivered, &undelivered] {
         let read = get(&client, &meeting.meeting_id).await;
-        assert_eq!((read.state(), slot_of(&read)), (State::Confirmed, (8, 9)), "an answered booking is there");
+        assert_eq!(
+            (read.state(), slot_of(&read)),
+            (State::Confirmed, (8, 9)),
+            "an answered booking is there"
+        );
     }
     host.connect(&serve.url).await;
     // The meeting that was being booked is decided, for whoever asks again.

@@ -34,7 +34,8 @@ async fn unknown_ids_are_not_found() {
     let cancel = world.cancel(&meeting_id, "").await;
     let request = pb::RescheduleMeetingRequest { meeting_id: meeting_id.clone(), ..Default::default() };
     let moved = world.reschedule(request).await;
-    let participant = client.get_participant(pb::GetParticipantRequest { participant_id: "nobody".into() }).await;
+    let participant =
+        client.get_participant(pb::GetParticipantRequest { participant_id: "nobody".into() }).await;
     for status in [get.unwrap_err(), cancel.unwrap_err(), moved.unwrap_err(), participant.unwrap_err()] {
         assert_eq!(status.code(), tonic::Code::NotFound);
     }
@@ -51,7 +52,9 @@ async fn list_by_time_participant_and_state() {
         assert_eq!(list.next_page_token, "");
         list.meetings.into_iter().map(|m| m.meeting_id).collect()
     };
-    let of = |indices: &[usize]| -> Vec<String> { indices.iter().map(|i| meetings[*i].meeting_id.clone()).collect() };
+    let of = |indices: &[usize]| -> Vec<String> {
+        indices.iter().map(|i| meetings[*i].meeting_id.clone()).collect()
+    };
     let all = ids(world.list(pb::ListMeetingsRequest::default()).await);
     let mut expected = of(&[1, 0, 2]);
     expected.push(failed.meeting_id.clone());
@@ -129,7 +132,13 @@ async fn participants_are_listed_and_never_their_calendars() {
     assert_eq!(client.list_participants(request).await.unwrap().into_inner().participants.len(), 3);
     let request = pb::GetParticipantRequest { participant_id: "dave".into() };
     let participant = client.get_participant(request).await.unwrap().into_inner().participant.unwrap();
-    assert_eq!((participant.time_zone.as_str(), participant.display_name.as_str()), ("Asia/Tokyo", "dave (scripted)"));
-    assert_eq!((participant.connected, participant.connected_since, participant.session_epoch), (false, None, 1));
+    assert_eq!(
+        (participant.time_zone.as_str(), participant.display_name.as_str()),
+        ("Asia/Tokyo", "dave (scripted)")
+    );
+    assert_eq!(
+        (participant.connected, participant.connected_since, participant.session_epoch),
+        (false, None, 1)
+    );
     assert!(participant.last_seen.is_some());
 }

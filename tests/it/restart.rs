@@ -55,7 +55,8 @@ async fn bookings_are_there_and_undelivered_confirms_arrive() {
 async fn a_meeting_that_was_being_sought_is_taken_up_again() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start_in(folder.path()).await;
-    let mut host = world.host(vec![person("alice", 8, 17), person("bob", 8, 17).with(|p| p.votes = Mode::Keep)]).await;
+    let mut host =
+        world.host(vec![person("alice", 8, 17), person("bob", 8, 17).with(|p| p.votes = Mode::Keep)]).await;
     let request_id = uuid::Uuid::new_v4().to_string();
     let ask = ask(&["alice", "bob"]).request_id(&request_id);
     let waiting = world.spawn_schedule(ask.clone());

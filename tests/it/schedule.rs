@@ -225,8 +225,18 @@ async fn the_objectives() {
     let world = World::start().await;
     let people = vec![
         Person::new("a").free_at(8, 17, pb::Preference::Available, 5),
-        Person::new("b").free_at(9, 12, pb::Preference::Available, 5).free_at(12, 13, pb::Preference::Preferred, 5),
-        Person::new("c").free_at(10, 15, pb::Preference::Available, 5).free_at(15, 16, pb::Preference::IfNeeded, 0),
+        Person::new("b").free_at(9, 12, pb::Preference::Available, 5).free_at(
+            12,
+            13,
+            pb::Preference::Preferred,
+            5,
+        ),
+        Person::new("c").free_at(10, 15, pb::Preference::Available, 5).free_at(
+            15,
+            16,
+            pb::Preference::IfNeeded,
+            0,
+        ),
     ];
     let _host = world.host(people).await;
     let find = |ask: Ask| {
@@ -249,7 +259,12 @@ async fn the_objectives() {
 async fn the_cheapest_slot_wins_by_score() {
     let world = World::start().await;
     let people = vec![
-        Person::new("a").free_at(8, 12, pb::Preference::Preferred, 40).free_at(12, 17, pb::Preference::IfNeeded, 3),
+        Person::new("a").free_at(8, 12, pb::Preference::Preferred, 40).free_at(
+            12,
+            17,
+            pb::Preference::IfNeeded,
+            3,
+        ),
         Person::new("b").free_at(8, 17, pb::Preference::Available, 10),
     ];
     let _host = world.host(people).await;
@@ -282,7 +297,11 @@ async fn buffers_are_kept_free() {
     // 9 to 10 would need time until 10:30; 11 to 12 from 10 on.
     assert_eq!(slot_of(&meeting), (12, 13));
     let blocked = host
-        .until("a confirm", |s| s.confirms_of("alice").iter().find_map(|c| c.booking.clone().filter(|b| b.meeting_id == meeting.meeting_id)))
+        .until("a confirm", |s| {
+            s.confirms_of("alice")
+                .iter()
+                .find_map(|c| c.booking.clone().filter(|b| b.meeting_id == meeting.meeting_id))
+        })
         .await
         .blocked
         .unwrap();
@@ -302,7 +321,8 @@ async fn excluded_times_are_left_out() {
 async fn a_hold_refused_goes_on_to_the_next_slot() {
     let world = World::start().await;
     // Bob's agent said that he is free all day, and then he is not until 10.
-    let host = world.host(vec![person("alice", 8, 17), person("bob", 8, 17).with(|p| p.answers = Mode::Keep)]).await;
+    let host =
+        world.host(vec![person("alice", 8, 17), person("bob", 8, 17).with(|p| p.answers = Mode::Keep)]).await;
     let waiting = world.spawn_schedule(ask(&["alice", "bob"]));
     host.until_kept("bob").await;
     host.edit("bob", |p| p.free[0].range.0 = MONDAY + 10 * 3600);
@@ -332,7 +352,8 @@ async fn find_ranks_and_books_nothing() {
     let host = world.host(vec![person("alice", 8, 12), person("bob", 10, 17), declines]).await;
     let spec = ask(&["alice", "bob", "carol", "dave"]).minimum(2).0.spec;
     let request = pb::FindMeetingTimesRequest { spec, max_candidates: 1, ..Default::default() };
-    let found = within("candidates", world.client.clone().find_meeting_times(request)).await.unwrap().into_inner();
+    let found =
+        within("candidates", world.client.clone().find_meeting_times(request)).await.unwrap().into_inner();
     assert_eq!((found.candidates.len(), found.time_zone.as_str()), (1, "UTC"));
     let best = &found.candidates[0];
     assert_eq!((as_hours(best.slot.as_ref().unwrap()), best.attending), ((10, 11), 2));
@@ -350,7 +371,8 @@ async fn find_says_why_there_is_nothing() {
     let world = World::start().await;
     let _host = world.host(vec![person("alice", 8, 12), person("bob", 13, 17)]).await;
     let request = pb::FindMeetingTimesRequest { spec: ask(&["alice", "bob"]).0.spec, ..Default::default() };
-    let found = within("candidates", world.client.clone().find_meeting_times(request)).await.unwrap().into_inner();
+    let found =
+        within("candidates", world.client.clone().find_meeting_times(request)).await.unwrap().into_inner();
     assert_eq!(found.candidates, []);
     let failure = found.failure.expect("a reason");
     assert_eq!(failure.reason(), Reason::NoCommonSlot);

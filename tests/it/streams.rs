@@ -31,7 +31,10 @@ async fn a_first_frame_without_register_ends_the_stream() {
         let mut host = Host::new(Vec::new());
         host.open(&world.url(), first).await;
         let status = host.ended().await.unwrap_err();
-        assert_eq!((status.code(), reason_of(&status).as_str()), (tonic::Code::InvalidArgument, "REGISTER_MISSING"));
+        assert_eq!(
+            (status.code(), reason_of(&status).as_str()),
+            (tonic::Code::InvalidArgument, "REGISTER_MISSING")
+        );
     }
 }
 
@@ -42,7 +45,10 @@ async fn a_first_frame_that_never_comes_ends_the_stream() {
     let mut host = Host::new(Vec::new());
     host.open(&world.url(), Vec::new()).await;
     let status = host.ended().await.unwrap_err();
-    assert_eq!((status.code(), reason_of(&status).as_str()), (tonic::Code::DeadlineExceeded, "REGISTER_TIMEOUT"));
+    assert_eq!(
+        (status.code(), reason_of(&status).as_str()),
+        (tonic::Code::DeadlineExceeded, "REGISTER_TIMEOUT")
+    );
 }
 
 #[tokio::test]
@@ -50,7 +56,8 @@ async fn an_oversized_frame_ends_its_stream_and_no_other() {
     let world = World::start().await;
     let big = world.host(vec![person("alice", 8, 17)]).await;
     let other = world.host(vec![person("bob", 8, 17)]).await;
-    let register = pb::Register { participant_id: "x".into(), display_name: "x".repeat(2 << 20), ..Default::default() };
+    let register =
+        pb::Register { participant_id: "x".into(), display_name: "x".repeat(2 << 20), ..Default::default() };
     big.say(vec![says(Says::Register(register))]).await;
     let status = big.ended().await.unwrap_err();
     assert!(matches!(status.code(), tonic::Code::OutOfRange | tonic::Code::ResourceExhausted), "{status}");
@@ -76,7 +83,12 @@ async fn bad_messages_are_named_and_the_stream_lives_on() {
             attempt: 1,
             ..Default::default()
         })),
-        says(Says::Ack(pb::Ack { participant_id: "alice".into(), meeting_id, attempt: 1, ..Default::default() })),
+        says(Says::Ack(pb::Ack {
+            participant_id: "alice".into(),
+            meeting_id,
+            attempt: 1,
+            ..Default::default()
+        })),
         changed("bob"),
         says(Says::AvailabilityAnswer(pb::AvailabilityAnswer {
             query_id: "q".into(),
@@ -85,7 +97,11 @@ async fn bad_messages_are_named_and_the_stream_lives_on() {
             ..Default::default()
         })),
         changed("a b"),
-        says(Says::Resolve(pb::Resolve { participant_id: "alice".into(), meeting_id: "m".into(), attempt: 0 })),
+        says(Says::Resolve(pb::Resolve {
+            participant_id: "alice".into(),
+            meeting_id: "m".into(),
+            attempt: 0,
+        })),
     ];
     host.say(frame).await;
     let mut errors = host
@@ -96,7 +112,8 @@ async fn bad_messages_are_named_and_the_stream_lives_on() {
         .await;
     errors.sort_by_key(|e| e.index);
     assert!(errors.iter().all(|e| !e.message.is_empty()));
-    let short: Vec<_> = errors.iter().map(|e| (e.index, e.reason(), e.member.as_str(), e.participant_id.as_str())).collect();
+    let short: Vec<_> =
+        errors.iter().map(|e| (e.index, e.reason(), e.member.as_str(), e.participant_id.as_str())).collect();
     assert_eq!(
         short,
         [
@@ -115,7 +132,9 @@ async fn bad_messages_are_named_and_the_stream_lives_on() {
 #[tokio::test]
 async fn an_answer_to_a_query_never_asked() {
     let world = World::start().await;
-    let host = world.host(vec![person("alice", 8, 17).with(|p| p.answers = Mode::WrongId), person("bob", 8, 17)]).await;
+    let host = world
+        .host(vec![person("alice", 8, 17).with(|p| p.answers = Mode::WrongId), person("bob", 8, 17)])
+        .await;
     let ask = ask(&["alice", "bob"]).minimum(1).response_timeout(Duration::from_millis(300));
     let meeting = world.book(ask).await;
     assert_eq!(attending(&meeting), ["bob"]);
@@ -128,7 +147,8 @@ async fn an_answer_to_a_query_never_asked() {
 #[tokio::test]
 async fn an_answer_of_somebody_who_was_not_asked() {
     let world = World::start().await;
-    let host = world.host(vec![person("alice", 8, 17).with(|p| p.answers = Mode::Keep), person("bob", 8, 17)]).await;
+    let host =
+        world.host(vec![person("alice", 8, 17).with(|p| p.answers = Mode::Keep), person("bob", 8, 17)]).await;
     let waiting = world.spawn_schedule(ask(&["alice"]));
     host.until_kept("alice").await;
     let answer = pb::AvailabilityAnswer {
@@ -208,7 +228,8 @@ async fn a_stream_lost_between_yes_and_decision_gets_its_confirm_later() {
     slow.let_go("alice").await;
     let meeting = waiting.await.unwrap().unwrap();
     assert_eq!(attending(&meeting), ["alice", "bob"]);
-    let delivered = |m: &pb::Meeting| m.attendees.iter().map(|a| a.confirmation_delivered).collect::<Vec<_>>();
+    let delivered =
+        |m: &pb::Meeting| m.attendees.iter().map(|a| a.confirmation_delivered).collect::<Vec<_>>();
     slow.until_booked("alice", &[(8, 9)]).await;
     let mut events = world.watch(Some(0)).await;
     host.connect(&world.url()).await;
@@ -307,7 +328,8 @@ async fn a_withdrawal_made_while_away_is_repeated_at_registration() {
 #[tokio::test]
 async fn a_lease_that_ran_out_gives_the_right_to_ask() {
     let world = World::start().await;
-    let host = world.host(vec![person("alice", 8, 9), person("bob", 8, 9).with(|p| p.votes = Mode::Keep)]).await;
+    let host =
+        world.host(vec![person("alice", 8, 9), person("bob", 8, 9).with(|p| p.votes = Mode::Keep)]).await;
     let waiting = world.spawn_schedule(ask(&["alice", "bob"]));
     host.until_kept("bob").await;
     host.barrier("alice").await;

@@ -22,7 +22,8 @@ async fn events_of_a_meetings_life() {
         last = event.sequence;
         assert_eq!(event.meeting.unwrap().meeting_id, meeting.meeting_id);
     }
-    let request = pb::RescheduleMeetingRequest { meeting_id: meeting.meeting_id.clone(), ..Default::default() };
+    let request =
+        pb::RescheduleMeetingRequest { meeting_id: meeting.meeting_id.clone(), ..Default::default() };
     world.reschedule(request).await.unwrap();
     let moved = events.until(Type::Rescheduled).await.meeting.unwrap();
     assert_eq!(slot_of(&moved), (9, 10));
@@ -64,7 +65,11 @@ async fn what_was_missed_is_replayed() {
 async fn filters_by_meeting_and_participant() {
     let (world, _host) = world_with_two().await;
     let first = world.book(ask(&["alice"])).await;
-    let of_bob = pb::WatchMeetingsRequest { participant_id: "bob".into(), resume_after: Some(0), ..Default::default() };
+    let of_bob = pb::WatchMeetingsRequest {
+        participant_id: "bob".into(),
+        resume_after: Some(0),
+        ..Default::default()
+    };
     let mut of_bob = world.watch_for(of_bob).await;
     let of_first = pb::WatchMeetingsRequest {
         meeting_id: first.meeting_id.clone(),

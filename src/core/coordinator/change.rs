@@ -204,7 +204,7 @@ impl Coordinator {
         };
         let (staying, leaving): (Vec<_>, Vec<_>) = row.commit_set.iter().partition(stays);
         let names: Vec<ParticipantId> = staying.iter().map(|p| (*p).clone()).collect();
-        let booking = Arc::new(hold::booking_of(&draft, row, names));
+        let booking = Arc::new(decide::booking_of(&draft, row, names));
         let deliver =
             |p: &ParticipantId, body| Delivery { participant: p.clone(), attempt: row.attempt.clone(), body };
         let mut writes = vec![Write::Meeting(Box::new(draft.clone())), event(EventKind::Updated, &draft)];

@@ -191,7 +191,7 @@ impl Coordinator {
             }
             AttemptState::Holding => return self.abort_found(&row),
             AttemptState::Committed if booked && attends => {
-                let booking = Arc::new(hold::booking_of(&meeting, &row, row.commit_set.clone()));
+                let booking = Arc::new(decide::booking_of(&meeting, &row, row.commit_set.clone()));
                 let body = DeliveryBody::Confirm { booking, displaces: row.displaces.clone() };
                 return self.tell_booked(&meeting, Delivery { participant, attempt, body });
             }

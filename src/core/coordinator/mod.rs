@@ -20,11 +20,15 @@
 //! snapshot, which is the same path as a restart.
 
 mod change;
+mod decide;
 mod deliver;
 mod hold;
+mod intake;
+mod interface;
 mod register;
 mod seek;
 mod start;
+mod votes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -35,8 +39,7 @@ use super::ids::{
 };
 use super::message::{AgentMessage, NoticeKind, SchedulerMessage};
 use super::model::{
-    AttemptOutcome, AttendeeOutcome, Candidate, CandidateCounts, Failure, Meeting, MeetingSpec, MeetingState,
-    Options, Window,
+    AttemptOutcome, AttendeeOutcome, Candidate, Failure, Meeting, MeetingSpec, MeetingState, Options, Window,
 };
 use super::random::Random;
 use super::record::{
@@ -45,244 +48,8 @@ use super::record::{
 use super::time::{Instant, Mono, Now, TimeRange};
 use super::{limits, round::Round};
 
+pub use interface::*;
 pub use start::Start;
-
-/// Names one operation on the store.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct OpId(pub u64);
-
-/// A meeting that is asked for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ScheduleRequest {
-    /// The caller's name for it; none: the scheduler makes one.
-    pub request_id: Option<RequestId>,
-    /// SHA-256 of the body, in hex.
-    pub body_hash: String,
-    /// What is asked for.
-    pub spec: MeetingSpec,
-    /// To book exactly this slot.
-    pub slot: Option<TimeRange>,
-    /// How to look for it.
-    pub options: Options,
-    /// Only check it.
-    pub validate_only: bool,
-}
-
-/// What an organizer wants.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Command {
-    /// Ranked slots; books nothing.
-    Find {
-        /// What is sought.
-        spec: MeetingSpec,
-        /// How to look for it.
-        options: Options,
-        /// At most so many.
-        limit: usize,
-    },
-    /// A meeting.
-    Schedule(Box<ScheduleRequest>),
-    /// Another slot.
-    Reschedule {
-        /// Of this meeting.
-        meeting: MeetingId,
-        /// Which must still have this version.
-        version: Option<u64>,
-        /// Exactly this one.
-        slot: Option<TimeRange>,
-        /// Somewhere in here; none: the meeting's own window.
-        window: Option<Window>,
-        /// Of this length; none: the old one.
-        duration: Option<Duration>,
-        /// How to look for it.
-        options: Options,
-    },
-    /// Other attendees or details.
-    Update {
-        /// Of this meeting.
-        meeting: MeetingId,
-        /// Which must still have this version.
-        version: Option<u64>,
-        /// What changes.
-        change: Change,
-        /// How to ask those who are added.
-        options: Options,
-    },
-    /// Call it off.
-    Cancel {
-        /// This meeting.
-        meeting: MeetingId,
-        /// Which must still have this version.
-        version: Option<u64>,
-    },
-}
-
-/// What an update changes; none: stays as it is.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Change {
-    /// Its title.
-    pub title: Option<String>,
-    /// Its attendees.
-    pub attendees: Option<Vec<super::model::Attendee>>,
-    /// Its quorum.
-    pub minimum_participants: Option<u32>,
-    /// Whether it may be displaced.
-    pub displaceable: Option<bool>,
-}
-
-/// What a caller is told.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Reply {
-    /// The meeting as decided.
-    Meeting(Box<Meeting>),
-    /// Ranked slots.
-    Found {
-        /// The best first.
-        candidates: Vec<Candidate>,
-        /// If there are none.
-        failure: Option<Failure>,
-        /// What the slots were lost to.
-        counts: CandidateCounts,
-        /// The zone that was used.
-        time_zone: String,
-    },
-    /// The meeting as it now stands, and why it was not changed.
-    Changed(Box<Meeting>, Option<Failure>),
-    /// The command could not be taken.
-    Refused(Refused),
-}
-
-/// Why a command could not be taken.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refused {
-    /// No such meeting.
-    #[error("there is no meeting {0}")]
-    NoSuchMeeting(MeetingId),
-    /// It has another version.
-    #[error("the meeting was changed since: its etag is another one")]
-    VersionMismatch,
-    /// It is not CONFIRMED.
-    #[error("the meeting is {0:?}, not confirmed")]
-    NotConfirmed(MeetingState),
-    /// It has FAILED: there is nothing to call off.
-    #[error("the meeting failed: there is nothing to cancel")]
-    AlreadyFailed,
-    /// Another change of it is under way.
-    #[error("another change of the meeting is under way")]
-    BeingChanged,
-    /// The request id was used with another body.
-    #[error("the request id was used before, with another body")]
-    RequestReused,
-    /// Too many requests are alive.
-    #[error("too many requests are being worked on")]
-    Overloaded,
-    /// More candidate slots than are looked at.
-    #[error(
-        "the window has more candidate slots than the {max} that are looked at: narrow it, or widen the step"
-    )]
-    TooManySlots {
-        /// `limits::CANDIDATES`.
-        max: usize,
-    },
-    /// The organizer's registered zone is not known here.
-    #[error("the time zone {0:?} is not known")]
-    UnknownZone(String),
-    /// A field does not fit the meeting as it stands.
-    #[error("{field}: {description}")]
-    Invalid {
-        /// Which.
-        field: String,
-        /// Why.
-        description: String,
-    },
-    /// The scheduler is going away; the same request id finds the outcome later.
-    #[error("the scheduler is shutting down")]
-    ShuttingDown,
-}
-
-/// What the core is told.
-#[derive(Clone, PartialEq, Debug)]
-#[allow(clippy::large_enum_variant)] // handed over once, by value, and never kept
-pub enum Input {
-    /// An organizer's command.
-    Command {
-        /// Who waits for the reply.
-        ticket: Ticket,
-        /// What is wanted.
-        command: Command,
-        /// How long the caller waits; none: `limits::DEADLINE_DEFAULT`.
-        deadline: Option<Duration>,
-    },
-    /// Somebody's agent speaks, over this stream.
-    Agent(SessionId, AgentMessage),
-    /// The stream is gone.
-    SessionClosed(SessionId),
-    /// What became of a transaction.
-    Applied(OpId, Applied),
-    /// What was read.
-    Read(OpId, ReadResult),
-    /// Time went by.
-    Timeout,
-    /// Take no more commands, and give up what is not decided within this time.
-    Drain(Duration),
-}
-
-/// What the shell has to do, in order.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Effect {
-    /// Hand it to the store, in order; the result comes back as an input.
-    Apply(OpId, Transaction),
-    /// Read it, after the transactions before it.
-    Read(OpId, Read),
-    /// Send it over this stream to these participants.
-    Send(SessionId, Vec<ParticipantId>, SchedulerMessage),
-    /// Tell the agent host that a message could not be used.
-    Reject(SessionId, ParticipantId, Rejected),
-    /// Answer a caller.
-    Reply(Ticket, Reply),
-    /// A participant came, went, or has new details.
-    Participant(ParticipantRow, Option<Instant>),
-    /// A state that must not happen; for the log, and an assertion in tests.
-    Alarm(String),
-    /// This process is fenced off: another one owns the store.
-    Fenced,
-    /// Nothing is in flight any more after [`Input::Drain`].
-    Drained,
-}
-
-/// Why an agent's message could not be used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Rejected {
-    /// This stream does not speak for the participant.
-    NotRegistered,
-    /// The answer names no query that is open, or one that the participant was not asked.
-    UnknownQuery,
-    /// The stream has too many participants.
-    TooManyParticipants,
-}
-
-/// Counters for those who look in; never read by the protocol.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counters {
-    /// Rounds begun.
-    pub rounds: u64,
-    /// Holds asked for.
-    pub holds: u64,
-    /// Attempts decided COMMITTED.
-    pub committed: u64,
-    /// Attempts decided ABORTED.
-    pub aborted: u64,
-    /// Attempts aborted for a higher rank.
-    pub pushed: u64,
-    /// Votes and answers that came too late or from an older registration.
-    pub stale: u64,
-    /// Free ranges that agents sent outside the asked windows.
-    pub clipped: u64,
-    /// Agents whose journal began a new life.
-    pub lineages: u64,
-    /// Resolves answered.
-    pub resolved: u64,
-}
 
 #[derive(Clone, Debug)]
 struct Connected {

@@ -254,7 +254,8 @@ impl Host {
         let meeting_id = uuid::Uuid::new_v4().to_string();
         let resolve = pb::Resolve { participant_id: id.into(), meeting_id: meeting_id.clone(), attempt: 1 };
         self.say(vec![says(pb::agent_message::Message::Resolve(resolve))]).await;
-        let told = |state: &State| state.releases_of(id).iter().any(|r| r.meeting_id == meeting_id).then_some(());
+        let told =
+            |state: &State| state.releases_of(id).iter().any(|r| r.meeting_id == meeting_id).then_some(());
         self.until("what became of an unknown attempt", told).await;
     }
 

@@ -308,7 +308,8 @@ impl Person {
 
     /// The slots that are booked, in hours of the Monday, in order.
     pub fn booked_hours(&self) -> Vec<(i64, i64)> {
-        let mut hours: Vec<_> = self.booked.values().map(|b| super::as_hours(b.slot.as_ref().unwrap())).collect();
+        let mut hours: Vec<_> =
+            self.booked.values().map(|b| super::as_hours(b.slot.as_ref().unwrap())).collect();
         hours.sort_unstable();
         hours
     }
