@@ -25,14 +25,11 @@ pub async fn run(args: AgentArgs) -> Result<(), AppError> {
     telemetry::init(&args.log)?;
     let config = config(args)?;
     let scheduler = config.scheduler.clone();
+    let mut stop = pin!(stop_signal()?);
     let mut agent = agent::start(config).await?;
-    let mut stop = pin!(stop_signal());
     let ready = tokio::select! {
         ready = agent.ready() => ready,
-        stopped = &mut stop => {
-            agent.stop().await?;
-            return stopped;
-        }
+        () = &mut stop => return Ok(agent.stop().await?),
     };
     // If it is not ready it has ended, which is told below.
     if ready.is_ok() {
@@ -40,10 +37,7 @@ pub async fn run(args: AgentArgs) -> Result<(), AppError> {
     }
     tokio::select! {
         ended = agent.ended() => Ok(ended?),
-        stopped = &mut stop => {
-            agent.stop().await?;
-            stopped
-        }
+        () = &mut stop => Ok(agent.stop().await?),
     }
 }
 

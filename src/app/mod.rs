@@ -56,19 +56,20 @@ pub enum AppError {
     Demo(String),
 }
 
-/// Waits for SIGTERM or SIGINT.
+/// Listens for SIGTERM and SIGINT from now on; the future ends with the first of them.
 ///
 /// # Errors
 /// If signals can't be listened for.
-pub async fn stop_signal() -> Result<(), AppError> {
+pub fn stop_signal() -> Result<impl Future<Output = ()>, AppError> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind: SignalKind| {
         signal(kind).map_err(|source| AppError::Io { what: "can't listen for signals".into(), source })
     };
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

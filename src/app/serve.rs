@@ -113,13 +113,14 @@ pub async fn run(args: ServeArgs) -> Result<(), AppError> {
         Some(dir) => Storage::Dir(dir),
         None => Storage::Memory,
     };
+    // Before anyone can know that we run: a signal that comes at once has to drain too.
+    let stopped = stop_signal()?;
     let scheduler = Scheduler::start(args.listen, storage).await?;
     println!("quorate {} listens on {}", env!("CARGO_PKG_VERSION"), scheduler.address());
     let stop = scheduler.stop.clone();
     let signals = tokio::spawn(async move {
-        let stopped = stop_signal().await;
+        stopped.await;
         stop.cancel();
-        stopped
     });
     let ended = scheduler.ended().await;
     signals.abort();

@@ -51,6 +51,8 @@ pub const CANDIDATES_RETURNED_MAX: usize = 1_000;
 pub const CANDIDATES_RETURNED_DEFAULT: usize = 10;
 /// Most entries of an attempt log that are kept; `attempts` still counts them all.
 pub const ATTEMPT_LOG: usize = 100;
+/// Most attendees named in all entries of a log together; beyond that the older entries name nobody.
+pub const ATTEMPT_LOG_OUTCOMES: usize = 10_000;
 
 // How long things may take.
 
@@ -130,5 +132,6 @@ const _: () = {
     assert!(RESPONSE_TIMEOUT_DEFAULT.as_millis() < RESPONSE_TIMEOUT_MAX.as_millis());
     assert!(DEADLINE_DEFAULT.as_millis() < DEADLINE_MAX.as_millis());
     assert!(DURATION_MIN.as_millis() < DURATION_MAX.as_millis());
+    assert!(ATTENDEES <= ATTEMPT_LOG_OUTCOMES);
     assert!(WINDOW_DEFAULT.as_millis() < WINDOW_MAX.as_millis());
 };

@@ -19,14 +19,8 @@ impl Coordinator {
         let commit: BTreeSet<ParticipantId> = holding.granted().cloned().collect();
         let mut meeting = live.meeting.clone();
         let outcomes = live.outcomes(&holding, &commit);
-        meeting.attempts += 1;
-        meeting.attempt_log.push(crate::core::model::AttemptLogEntry {
-            number: meeting.attempts,
-            slot: holding.row.slot,
-            outcome: AttemptOutcome::Booked,
-            attendees: outcomes.clone(),
-            message: format!("booked with {} of {}", commit.len(), meeting.spec.attendees.len()),
-        });
+        let words = format!("booked with {} of {}", commit.len(), meeting.spec.attendees.len());
+        seek::log(&mut meeting, holding.row.slot, AttemptOutcome::Booked, outcomes.clone(), words);
         let kind = match &live.job {
             Job::Change { current, kind, .. } => {
                 meeting.version = current.version + 1;

@@ -408,7 +408,7 @@ impl Coordinator {
                 failed.state = MeetingState::Failed;
                 failed.version += u64::from(live.stored);
                 failed.update_time = now.wall;
-                failed.attendees.clone_from(&failure.attendees);
+                failed.attendees = failure.attendees.iter().map(not_booked).collect();
                 failed.failure = Some(failure);
                 let conditions = live.unchanged();
                 let writes =
@@ -559,14 +559,41 @@ impl Live {
         attendees: Vec<AttendeeOutcome>,
         message: String,
     ) {
-        let meeting = &mut self.meeting;
-        meeting.attempts += 1;
-        if meeting.attempt_log.len() == limits::ATTEMPT_LOG {
-            meeting.attempt_log.remove(0);
-        }
-        let number = meeting.attempts;
-        meeting.attempt_log.push(AttemptLogEntry { number, slot, outcome, attendees, message });
+        log(&mut self.meeting, slot, outcome, attendees, message);
     }
+}
+
+/// Counts an attempt, and keeps what became of it: within `limits::ATTEMPT_LOG` and `limits::ATTEMPT_LOG_OUTCOMES`.
+pub(super) fn log(
+    meeting: &mut Meeting,
+    slot: TimeRange,
+    outcome: AttemptOutcome,
+    attendees: Vec<AttendeeOutcome>,
+    message: String,
+) {
+    meeting.attempts += 1;
+    if meeting.attempt_log.len() == limits::ATTEMPT_LOG {
+        meeting.attempt_log.remove(0);
+    }
+    let number = meeting.attempts;
+    meeting.attempt_log.push(AttemptLogEntry { number, slot, outcome, attendees, message });
+    let mut named = 0;
+    for entry in meeting.attempt_log.iter_mut().rev() {
+        named += entry.attendees.len();
+        if named > limits::ATTEMPT_LOG_OUTCOMES {
+            entry.attendees.clear();
+        }
+    }
+}
+
+/// Of a meeting, ATTENDING means booked: whoever is only free at some slot of a FAILED one isn't.
+fn not_booked(outcome: &AttendeeOutcome) -> AttendeeOutcome {
+    let mut outcome = outcome.clone();
+    if outcome.status == AttendeeStatus::Attending {
+        outcome.status = AttendeeStatus::NotAsked;
+        outcome.detail = "free at some of the slots; not booked".into();
+    }
+    outcome
 }
 
 /// Whether enough are connected for the meeting to take place at all.
