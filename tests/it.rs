@@ -17,6 +17,7 @@ mod it {
     mod reads;
     mod restart;
     mod schedule;
+    mod server;
     mod streams;
     mod watching;
 }

@@ -144,7 +144,7 @@ async fn ten_thousand_attendees() {
 async fn the_log_of_many_attempts_with_many_attendees_fits_in_an_answer() {
     let world = World::start().await;
     let host = world.host(vec![Person::new("p0")]).await;
-    let names: Vec<String> = (0..1_000).map(|n| format!("p{n}")).collect();
+    let names: Vec<String> = (0..5_000).map(|n| format!("p{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let ask = ask(&names).minimum(1).one_by_one().attempts(100).between(0, 24 * 30);
     let mut client =

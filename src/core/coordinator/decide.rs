@@ -20,7 +20,7 @@ impl Coordinator {
         let mut meeting = live.meeting.clone();
         let outcomes = live.outcomes(&holding, &commit);
         let words = format!("booked with {} of {}", commit.len(), meeting.spec.attendees.len());
-        seek::log(&mut meeting, holding.row.slot, AttemptOutcome::Booked, outcomes.clone(), words);
+        live::log(&mut meeting, holding.row.slot, AttemptOutcome::Booked, outcomes.clone(), words);
         let kind = match &live.job {
             Job::Change { current, kind, .. } => {
                 meeting.version = current.version + 1;

@@ -25,6 +25,7 @@ mod deliver;
 mod hold;
 mod intake;
 mod interface;
+mod live;
 mod register;
 mod seek;
 mod start;
