@@ -7,6 +7,7 @@ use pb::meeting::State::Confirmed;
 use std::time::{Duration, Instant};
 
 /// The people of a vector: each on a stream of its own, or all over calendar files.
+#[allow(clippy::large_enum_variant)] // one at a time
 enum Cast {
     Scripted(World, Vec<(&'static str, Host)>),
     /// The folder is removed when it is dropped.

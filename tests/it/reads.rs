@@ -66,7 +66,7 @@ async fn list_by_time_participant_and_state() {
     let request = pb::ListMeetingsRequest { participant_id: "bob".into(), ..Default::default() };
     assert_eq!(ids(world.list(request).await), of(&[0, 2]));
     let request = pb::ListMeetingsRequest { states: vec![State::Failed.into()], ..Default::default() };
-    assert_eq!(ids(world.list(request).await), [failed.meeting_id.clone()]);
+    assert_eq!(ids(world.list(request).await), std::slice::from_ref(&failed.meeting_id));
     let request = pb::ListMeetingsRequest {
         states: vec![State::Confirmed.into(), State::Cancelled.into()],
         participant_id: "alice".into(),

@@ -1,6 +1,6 @@
 //! The scheduler's side of the booking protocol: takes inputs with the time, returns effects.
 //!
-//! One meeting that is being sought, moved or changed is a [`Live`] job. Its phases:
+//! One meeting that is being sought, moved or changed is a `Live` job. Its phases:
 //!
 //! | phase | event | next |
 //! |---|---|---|

@@ -29,51 +29,63 @@ impl State {
     }
 
     pub fn errors(&self) -> Vec<&pb::FrameError> {
-        let error = |m| match m {
-            &Hears::FrameError(ref error) => Some(error),
-            _ => None,
-        };
-        self.heard.iter().filter_map(error).collect()
+        let heard = self.heard.iter();
+        heard
+            .filter_map(|m| match m {
+                Hears::FrameError(error) => Some(error),
+                _ => None,
+            })
+            .collect()
     }
 
     pub fn queries(&self) -> Vec<&pb::AvailabilityQuery> {
-        let query = |m| match m {
-            &Hears::AvailabilityQuery(ref query) => Some(query),
-            _ => None,
-        };
-        self.heard.iter().filter_map(query).collect()
+        let heard = self.heard.iter();
+        heard
+            .filter_map(|m| match m {
+                Hears::AvailabilityQuery(query) => Some(query),
+                _ => None,
+            })
+            .collect()
     }
 
     pub fn holds_of(&self, id: &str) -> Vec<&pb::Hold> {
-        let hold = |m| match m {
-            &Hears::Hold(ref hold) if hold.participant_ids.iter().any(|p| p == id) => Some(hold),
-            _ => None,
-        };
-        self.heard.iter().filter_map(hold).collect()
+        let heard = self.heard.iter();
+        heard
+            .filter_map(|m| match m {
+                Hears::Hold(hold) if hold.participant_ids.iter().any(|p| p == id) => Some(hold),
+                _ => None,
+            })
+            .collect()
     }
 
     pub fn confirms_of(&self, id: &str) -> Vec<&pb::Confirm> {
-        let confirm = |m| match m {
-            &Hears::Confirm(ref confirm) if confirm.participant_ids.iter().any(|p| p == id) => Some(confirm),
-            _ => None,
-        };
-        self.heard.iter().filter_map(confirm).collect()
+        let heard = self.heard.iter();
+        heard
+            .filter_map(|m| match m {
+                Hears::Confirm(confirm) if confirm.participant_ids.iter().any(|p| p == id) => Some(confirm),
+                _ => None,
+            })
+            .collect()
     }
 
     pub fn releases_of(&self, id: &str) -> Vec<&pb::Release> {
-        let release = |m| match m {
-            &Hears::Release(ref release) if release.participant_ids.iter().any(|p| p == id) => Some(release),
-            _ => None,
-        };
-        self.heard.iter().filter_map(release).collect()
+        let heard = self.heard.iter();
+        heard
+            .filter_map(|m| match m {
+                Hears::Release(release) if release.participant_ids.iter().any(|p| p == id) => Some(release),
+                _ => None,
+            })
+            .collect()
     }
 
     pub fn notices_of(&self, id: &str) -> Vec<&pb::Notice> {
-        let notice = |m| match m {
-            &Hears::Notice(ref notice) if notice.participant_ids.iter().any(|p| p == id) => Some(notice),
-            _ => None,
-        };
-        self.heard.iter().filter_map(notice).collect()
+        let heard = self.heard.iter();
+        heard
+            .filter_map(|m| match m {
+                Hears::Notice(notice) if notice.participant_ids.iter().any(|p| p == id) => Some(notice),
+                _ => None,
+            })
+            .collect()
     }
 
     /// Whether anybody but those of this host was named to it.
