@@ -89,7 +89,7 @@ pub const RECOVERY_CONNECT: Duration = Duration::from_secs(10);
 /// How long the first frame of a stream may take.
 pub const FIRST_FRAME: Duration = Duration::from_secs(10);
 /// How long shutdown may take.
-pub const DRAIN: Duration = Duration::from_secs(8);
+pub const DRAIN: Duration = Duration::from_secs(6);
 
 // What a stream may carry.
 
