@@ -30,6 +30,7 @@ use super::message::{
     AckKind, AgentMessage, Booking, Hold, Notice, Promise, Query, Refusal, Register, Registered,
     ReleaseCause, SchedulerMessage, Vote,
 };
+use super::slots;
 use super::time::{Mono, Now, TimeRange};
 
 /// How long until an unanswered Register, Resolve or Withdraw is sent again.
@@ -350,7 +351,7 @@ impl Participant {
                 busy.push(booking.blocked);
             }
         }
-        let busy = merge(busy);
+        let busy = slots::merged(busy);
         Ok(availability::free_answer(
             &query.windows,
             query.duration,
@@ -552,18 +553,4 @@ fn held(journal: &Journal) -> impl Iterator<Item = &Attempt> {
 
 fn cut(text: &str) -> String {
     text.chars().take(limits::REASON_CHARS).collect()
-}
-
-/// Sorts ranges and joins those that overlap or touch.
-pub fn merge(mut ranges: Vec<TimeRange>) -> Vec<TimeRange> {
-    ranges.retain(|range| !range.is_empty());
-    ranges.sort_unstable();
-    let mut merged: Vec<TimeRange> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => merged.push(range),
-        }
-    }
-    merged
 }

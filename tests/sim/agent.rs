@@ -19,7 +19,7 @@ impl OwnTime for Calendar {
     fn busy(&self, range: TimeRange, _working_hours: bool) -> Result<Vec<TimeRange>, String> {
         let mut busy: Vec<TimeRange> = self.0.iter().filter(|own| own.overlaps(&range)).copied().collect();
         busy.sort_unstable();
-        Ok(quorate::core::participant::merge(busy))
+        Ok(quorate::core::slots::merged(busy))
     }
 }
 

@@ -2,19 +2,7 @@
 
 use crate::core::time::TimeRange;
 
-/// Sorts `ranges` and joins those that overlap or touch; empty ones are dropped.
-pub fn merge(mut ranges: Vec<TimeRange>) -> Vec<TimeRange> {
-    ranges.retain(|range| range.start < range.end);
-    ranges.sort_unstable();
-    let mut merged: Vec<TimeRange> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => merged.push(range),
-        }
-    }
-    merged
-}
+pub use crate::core::slots::merged as merge;
 
 /// What is left of `window` without `busy` (in any order), sorted and not touching.
 pub fn free_within(window: TimeRange, busy: &[TimeRange]) -> Vec<TimeRange> {
