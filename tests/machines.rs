@@ -7,6 +7,8 @@ mod agent;
 mod changes;
 #[path = "machines/desk.rs"]
 mod desk;
+#[path = "machines/displacing.rs"]
+mod displacing;
 #[path = "machines/registration.rs"]
 mod registration;
 #[path = "machines/scheduler.rs"]

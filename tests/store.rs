@@ -74,6 +74,8 @@ conformance! {
         a_new_store_is_empty,
         attempt_conditions,
         meeting_conditions,
+        greatest_number_condition,
+        displaceable_reads,
         participant_conditions,
         overlap_condition,
         overlap_beyond_longer_rows,

@@ -126,6 +126,7 @@ fn candidate(value: &pb::Candidate) -> Value {
         ("attending", Some(json!(value.attending))),
         ("totalCost", Some(json!(value.total_cost.to_string()))),
         ("reason", Some(json!(value.reason))),
+        ("displaces", list(&value.displaces, |id| json!(id))),
     ])
 }
 
@@ -190,6 +191,9 @@ fn meeting(value: &pb::Meeting) -> Value {
         ("updateTime", instant(&value.update_time)),
         ("etag", Some(json!(value.etag))),
         ("sequence", Some(json!(value.sequence))),
+        ("displacedMeetings", list(&value.displaced_meetings, |id| json!(id))),
+        ("displacedBy", Some(json!(value.displaced_by))),
+        ("displacedCount", Some(json!(value.displaced_count))),
     ])
 }
 

@@ -196,6 +196,10 @@ pub fn meeting(value: &pb::Meeting, headline: &str, zone: &Zone) -> String {
     if !value.meeting_id.is_empty() {
         let _ = writeln!(text, "  meeting   {}", clean(&value.meeting_id));
     }
+    if !value.displaced_meetings.is_empty() {
+        let displaced = names(value.displaced_meetings.iter().map(String::as_str));
+        let _ = writeln!(text, "  displaced {displaced}, being scheduled again");
+    }
     if when.is_empty() {
         let _ = writeln!(text, "Times are in {}.", zone.name);
     }

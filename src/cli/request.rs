@@ -56,6 +56,9 @@ pub struct SpecArgs {
     /// Time to keep free after, such as 10m
     #[arg(long, value_name = "LENGTH", value_parser = parse::length)]
     pub buffer_after: Option<Duration>,
+    /// Where no slot is left, take that of a booked meeting of lower priority that is displaceable
+    #[arg(long)]
+    pub displace: bool,
     /// The meeting may lose its slot to one of higher priority
     #[arg(long)]
     pub displaceable: bool,
@@ -81,7 +84,7 @@ impl SpecArgs {
             objective: objective as i32,
             buffer_before: self.buffer_before.map(values::duration),
             buffer_after: self.buffer_after.map(values::duration),
-            displace: false,
+            displace: self.displace,
             displaceable: self.displaceable,
         }
     }
@@ -396,6 +399,7 @@ mod tests {
             minimum: 2,
             objective: Some(ObjectiveArg::BestScore),
             buffer_after: Some(Duration::from_secs(600)),
+            displace: true,
             displaceable: true,
             ..Default::default()
         };
@@ -404,6 +408,6 @@ mod tests {
         assert_eq!(spec.objective, pb::meeting_spec::Objective::BestScore as i32);
         assert_eq!((spec.minimum_participants, spec.priority), (2, 0));
         assert_eq!((spec.buffer_before, spec.buffer_after.unwrap().seconds), (None, 600));
-        assert!(spec.displaceable && !spec.displace);
+        assert!(spec.displaceable && spec.displace);
     }
 }

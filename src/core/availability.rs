@@ -57,6 +57,22 @@ pub fn clip(free: Vec<FreeTime>, windows: &[TimeRange]) -> (Vec<FreeTime>, usize
     (cut, clipped)
 }
 
+/// The free time but for what is `taken` (sorted, merged). `free` as `clip` gives it, and so is the result.
+pub fn without(free: &[FreeTime], taken: &[TimeRange]) -> Vec<FreeTime> {
+    let mut left = Vec::with_capacity(free.len());
+    for piece in free {
+        let mut start = piece.range.start;
+        let first = taken.partition_point(|range| range.end <= start);
+        for range in taken[first..].iter().take_while(|range| range.start < piece.range.end) {
+            left.push(FreeTime { range: TimeRange::new(start, range.start), ..piece.clone() });
+            start = range.end;
+        }
+        left.push(FreeTime { range: TimeRange::new(start, piece.range.end), ..piece.clone() });
+    }
+    left.retain(|piece| !piece.range.is_empty());
+    left
+}
+
 /// As `clip`, and for `Disclosure::AskedSlotsOnly` only the slots that were asked for, with their buffers, are
 /// kept, as far as they are free: an agent that says more than it promised is not heard (I8).
 pub fn clip_to(

@@ -271,9 +271,20 @@ pub fn decisions_stand(store: &StoreView, decisions: &mut Decisions) -> Vec<Viol
     found
 }
 
-/// I5: a displaced meeting has lost its slot to one that is committed.
+/// I5: a displaced meeting has lost its slot to one that is committed, and what a committed one displaced is over.
 pub fn displaced_by_committed(store: &StoreView) -> Vec<Violation> {
     let mut found = Vec::new();
+    let committed = |row: &&AttemptRow| row.state == AttemptState::Committed;
+    for row in store.attempts.values().filter(committed) {
+        let over =
+            |old: &Attempt| store.attempts.get(old).map(|old| old.state) == Some(AttemptState::Superseded);
+        if let Some(old) = row.displaces.iter().find(|old| !over(old)) {
+            found.push(violation(
+                "I5",
+                format!("{} is committed, and {old} stands, which it displaced", row.attempt),
+            ));
+        }
+    }
     for meeting in store.meetings.values().filter(|m| m.state == MeetingState::Displaced) {
         let displaced = store.attempts.values().any(|row| {
             matches!(row.state, AttemptState::Committed | AttemptState::Superseded)

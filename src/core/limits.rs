@@ -86,6 +86,20 @@ pub const REDELIVER_MIN: Duration = Duration::from_secs(2);
 pub const REDELIVER_MAX: Duration = Duration::from_secs(30);
 /// How long meetings that a restart found undecided wait for their attendees to come back.
 pub const RECOVERY_CONNECT: Duration = Duration::from_secs(10);
+/// How far ahead a booked meeting must lie to be displaced.
+pub const DISPLACE_NOTICE: Duration = Duration::from_secs(60 * 60);
+/// How often one meeting may be displaced.
+pub const DISPLACED_MAX: u32 = 2;
+/// Most meetings displaced by one booking.
+pub const DISPLACED_AT_ONCE: usize = 100;
+/// Most displaceable bookings that are looked at for one round, the earliest first.
+pub const DISPLACEABLE: usize = 500;
+/// Most bookings that are read to find them.
+pub const DISPLACEABLE_READ: usize = 5_000;
+/// How long a displaced meeting is sought again.
+pub const DISPLACED_DEADLINE: Duration = DEADLINE_MAX;
+/// How long that search waits for attendees who are not connected.
+pub const DISPLACED_CONNECT: Duration = Duration::from_secs(60);
 /// How long the first frame of a stream may take.
 pub const FIRST_FRAME: Duration = Duration::from_secs(10);
 /// How long shutdown may take.

@@ -19,5 +19,6 @@ pub mod random;
 pub mod record;
 
 pub mod coordinator;
+pub mod displacement;
 pub mod invariants;
 pub mod participant;

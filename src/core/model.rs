@@ -223,6 +223,8 @@ pub struct Candidate {
     pub total_cost: i64,
     /// Why it stands at this place, in words.
     pub reason: String,
+    /// Booked meetings that it would displace.
+    pub displaces: Vec<MeetingId>,
 }
 
 /// How many candidate slots there were, and what they were lost to; each lost slot counts once.
@@ -437,6 +439,12 @@ pub struct Meeting {
     pub series_id: Option<String>,
     /// How often it was displaced (PROTOCOL.md, "Priority"): at most twice.
     pub displaced_count: u32,
+    /// The meetings that its booking displaced.
+    #[serde(default)]
+    pub displaced: Vec<MeetingId>,
+    /// The meeting that displaced it last.
+    #[serde(default)]
+    pub displaced_by: Option<MeetingId>,
     /// When the request was taken.
     pub create_time: Instant,
     /// When it last changed.

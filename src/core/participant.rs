@@ -470,7 +470,8 @@ impl Participant {
 
     fn clashes(&self, booking: &Booking, displaces: &[Attempt]) -> bool {
         let others = self.journal.promises.iter().filter(|(a, _)| !displaces.contains(a));
-        others.into_iter().any(|(_, row)| row.booking.blocked.overlaps(&booking.blocked))
+        let overlaid = |row: &PromiseRow| row.displaces.contains(&booking.attempt);
+        others.into_iter().any(|(_, row)| row.booking.blocked.overlaps(&booking.blocked) && !overlaid(row))
     }
 
     fn release(&mut self, attempt: &Attempt, cause: ReleaseCause, out: &mut Output) {

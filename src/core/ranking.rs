@@ -236,6 +236,7 @@ impl Ranking<'_> {
             total_cost,
             reason: self.reason(scored, total_cost),
             attendees,
+            displaces: Vec::new(),
         }
     }
 

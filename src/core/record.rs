@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{Attempt, Epoch, Lineage, MeetingId, ParticipantId, RequestId};
+use super::ids::{Attempt, AttemptNumber, Epoch, Lineage, MeetingId, ParticipantId, RequestId};
 use super::message::{AckKind, Booking, ReleaseCause};
 use super::model::{EventKind, Meeting, Rank};
 use super::time::{Instant, TimeRange};
@@ -166,6 +166,8 @@ pub enum Condition {
         /// Rows of these attempts don't count.
         except: Vec<Attempt>,
     },
+    /// The meeting has no attempt with a greater number: none is ever given out twice.
+    NoAttemptAfter(MeetingId, AttemptNumber),
     /// The store's generation is this one: an older process is fenced off.
     GenerationIs(u32),
 }
@@ -259,6 +261,15 @@ pub enum Read {
     Meeting(MeetingId),
     /// An attempt and its meeting.
     Attempt(Attempt),
+    /// Meetings that are CONFIRMED, displaceable and of a lower priority, and take somebody's time within a range.
+    Displaceable {
+        /// Whose time.
+        participants: Vec<ParticipantId>,
+        /// Which range.
+        during: TimeRange,
+        /// Lower than this.
+        below: i32,
+    },
     /// What the store has on a participant who registers.
     Promises {
         /// Who.
@@ -279,6 +290,9 @@ pub enum ReadResult {
     Meeting(Option<Box<(Meeting, Option<AttemptRow>)>>),
     /// To [`Read::Attempt`].
     Attempt(Option<Box<(AttemptRow, Meeting)>>),
+    /// To [`Read::Displaceable`]: each with what is booked for it, in the order of their attempts; no more than
+    /// `limits::DISPLACEABLE` of them, and of the first `limits::DISPLACEABLE_READ` bookings only.
+    Displaceable(Vec<(Meeting, AttemptRow)>),
     /// To [`Read::Promises`].
     Promises(Box<ParticipantPromises>),
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use chrono::DateTime;
 
-use crate::core::ids::ParticipantId;
-use crate::core::model::Meeting;
+use crate::core::ids::{Attempt, ParticipantId};
+use crate::core::model::{Meeting, MeetingState};
 use crate::core::time::{Instant, TimeRange};
 use crate::engine::store::MeetingKey;
 
@@ -89,6 +89,15 @@ pub fn attendees(meeting: &Meeting) -> BTreeSet<&ParticipantId> {
 pub fn attends(meeting: &Meeting, participant: &ParticipantId) -> bool {
     meeting.spec.attendees.iter().any(|attendee| attendee.id == *participant)
         || meeting.attendees.iter().any(|attendee| attendee.id == *participant)
+}
+
+/// Whether this attempt is what is booked for the meeting, and it may lose its slot to a priority above its own, as far
+/// as the store can tell (`Read::Displaceable`).
+pub fn displaceable(meeting: &Meeting, attempt: &Attempt, below: i32) -> bool {
+    meeting.state == MeetingState::Confirmed
+        && meeting.booked == Some(attempt.n)
+        && meeting.spec.displaceable
+        && meeting.rank.priority < below
 }
 
 /// Tells sets of attendees apart: 64 bit FNV-1a over their ids, each with its length before it.

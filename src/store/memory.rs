@@ -1,6 +1,7 @@
 //! The store on plain collections, for the simulated world: no I/O, no threads, and faults on demand.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::core::ids::{Attempt, Epoch, MeetingId, ParticipantId, RequestId};
@@ -220,6 +221,10 @@ impl Image {
             Condition::EpochIs(id, epoch) => {
                 self.participants.get(id).map_or_else(Epoch::default, |row| row.epoch) == *epoch
             }
+            Condition::NoAttemptAfter(id, n) => {
+                let after = (Bound::Excluded(Attempt::new(id.clone(), *n)), Bound::Unbounded);
+                self.attempts.range(after).next().is_none_or(|(attempt, _)| attempt.meeting != *id)
+            }
             Condition::NoOverlap { participant, during, except } => self.free(participant, during, except),
             Condition::GenerationIs(generation) => self.generation == *generation,
         }
@@ -343,6 +348,9 @@ impl Image {
             Read::Attempt(attempt) => ReadResult::Attempt(
                 self.attempts.get(attempt).cloned().zip(self.meeting(&attempt.meeting)).map(Box::new),
             ),
+            Read::Displaceable { participants, during, below } => {
+                ReadResult::Displaceable(self.displaceable(participants, during, *below))
+            }
             Read::Promises { participant, reported, after } => {
                 let reported =
                     reported.iter().map(|name| (name.clone(), self.attempts.get(name).cloned())).collect();
@@ -350,6 +358,29 @@ impl Image {
                 ReadResult::Promises(Box::new(ParticipantPromises { booked, reported }))
             }
         }
+    }
+
+    fn displaceable(
+        &self,
+        participants: &[ParticipantId],
+        during: &TimeRange,
+        below: i32,
+    ) -> Vec<(Meeting, AttemptRow)> {
+        let during = Span::of(during);
+        let mut names = BTreeSet::new();
+        for participant in participants {
+            let taken = self.taken.get(participant).into_iter().flatten();
+            for (attempt, _) in taken.filter(|(_, span)| span.overlaps(during)) {
+                if names.len() < limits::DISPLACEABLE_READ {
+                    names.insert(attempt);
+                }
+            }
+        }
+        let found = names.into_iter().filter_map(|name| {
+            let meeting = self.meeting(&name.meeting).filter(|m| keys::displaceable(m, name, below))?;
+            Some((meeting, self.attempts.get(name)?.clone()))
+        });
+        found.take(limits::DISPLACEABLE).collect()
     }
 
     fn meeting(&self, id: &MeetingId) -> Option<Meeting> {

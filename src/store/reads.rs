@@ -1,10 +1,11 @@
 //! Conditions, reads and the snapshot as SQL, on the writer's connection.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::core::ids::{Attempt, Epoch, MeetingId, ParticipantId, RequestId};
+use crate::core::limits;
 use crate::core::message::Booking;
 use crate::core::model::Meeting;
 use crate::core::record::{
@@ -69,6 +70,9 @@ pub fn holds(db: &Connection, condition: &Condition) -> rusqlite::Result<bool> {
                 .optional()?;
             Ok(stored.map_or_else(Epoch::default, Epoch) == *epoch)
         }
+        Condition::NoAttemptAfter(id, n) => db
+            .prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM attempts WHERE meeting_id = ?1 AND n > ?2)")?
+            .query_row(params![id.as_str(), number(*n)], |row| row.get(0)),
         Condition::NoOverlap { participant, during, except } => free(db, participant, during, except),
         Condition::GenerationIs(generation) => {
             let stored: i64 =
@@ -125,6 +129,9 @@ pub fn read(db: &Connection, read: &Read) -> rusqlite::Result<ReadResult> {
             Some(row) => meeting(db, &name.meeting)?.map(|meeting| Box::new((row, meeting))),
             None => None,
         }),
+        Read::Displaceable { participants, during, below } => {
+            ReadResult::Displaceable(displaceable(db, participants, during, *below)?)
+        }
         Read::Promises { participant, reported, after } => {
             let booked = promised(db, participant, *after)?;
             let reported = reported
@@ -165,6 +172,39 @@ fn promised(db: &Connection, participant: &ParticipantId, after: Instant) -> rus
             Ok(promised.booking(name, row.get(3)?, row.get(4)?, row.get(5)?))
         })?
         .collect()
+}
+
+fn displaceable(
+    db: &Connection,
+    participants: &[ParticipantId],
+    during: &TimeRange,
+    below: i32,
+) -> rusqlite::Result<Vec<(Meeting, AttemptRow)>> {
+    let span = Span::of(during);
+    let mut names = BTreeSet::new();
+    let mut statement = db.prepare_cached(OVERLAPPING)?;
+    for participant in participants {
+        let mut found = statement.query(params![participant.as_str(), span.start, span.end])?;
+        while let Some(row) = found.next()? {
+            if names.len() < limits::DISPLACEABLE_READ {
+                names.insert(rows::attempt(row, 0)?);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for name in names {
+        let Some(meeting) = meeting(db, &name.meeting)?.filter(|m| keys::displaceable(m, &name, below))
+        else {
+            continue;
+        };
+        if let Some(row) = attempt(db, &name)? {
+            found.push((meeting, row));
+        }
+        if found.len() == limits::DISPLACEABLE {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// What the core needs to start.

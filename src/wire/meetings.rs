@@ -33,6 +33,9 @@ pub fn meeting(value: &Meeting) -> pb::Meeting {
         update_time: Some(timestamp(value.update_time)),
         etag: pages::etag(value.version),
         sequence: pb_count(value.sequence),
+        displaced_meetings: value.displaced.iter().map(ToString::to_string).collect(),
+        displaced_by: value.displaced_by.as_ref().map(ToString::to_string).unwrap_or_default(),
+        displaced_count: pb_count(value.displaced_count),
     }
 }
 
@@ -120,6 +123,7 @@ pub fn candidate(value: &Candidate) -> pb::Candidate {
         attending: pb_count(value.attending),
         total_cost: value.total_cost,
         reason: value.reason.clone(),
+        displaces: value.displaces.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -50,10 +50,6 @@ pub fn meeting_spec(
     };
     let before = buffer(value.buffer_before.as_ref(), "buffer_before");
     let after = buffer(value.buffer_after.as_ref(), "buffer_after");
-    if value.displace {
-        let words = "must be false: this release can't displace booked meetings";
-        found.refuse(&path.field("displace"), words);
-    }
     Some(MeetingSpec {
         title: title?,
         organizer: organizer?,
@@ -65,7 +61,7 @@ pub fn meeting_spec(
         objective: objective?,
         buffer_before: before?,
         buffer_after: after?,
-        displace: false,
+        displace: value.displace,
         displaceable: value.displaceable,
     })
 }

@@ -50,7 +50,6 @@ async fn all_violations_at_once() {
             objective: 9,
             buffer_before: Some(prost_types::Duration { seconds: -1, nanos: 0 }),
             buffer_after: Some(prost_types::Duration { seconds: 90_000_000, nanos: 0 }),
-            displace: true,
             ..Default::default()
         }),
         response_timeout: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
@@ -77,7 +76,6 @@ async fn all_violations_at_once() {
         "spec.objective",
         "spec.buffer_before",
         "spec.buffer_after",
-        "spec.displace",
         "response_timeout",
         "connect_timeout",
         "max_attempts",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::core::coordinator::{Command, Refused, Reply, ScheduleRequest};
+use quorate::core::coordinator::{Command, Input, Refused, Reply, ScheduleRequest};
 use quorate::core::limits;
 use quorate::core::message::{AckKind, AgentMessage, Refusal, ReleaseCause};
 use quorate::core::model::{
@@ -110,6 +110,24 @@ fn holding_waits_a_grace_for_those_who_never_decide() {
     assert_eq!(desk.row(&attempt).commit_set, [who("alice")]);
     assert_eq!(desk.answer(ticket).attendees[1].status, AttendeeStatus::NoAnswer);
     assert_eq!(desk.released(&attempt), [("bob".to_owned(), ReleaseCause::NotNeeded)]);
+}
+
+#[test]
+fn holding_a_yes_taken_back_ends_the_grace() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    desk.schedule(MeetingSpec { minimum_participants: 1, ..spec(&["+alice", "+bob"], 1) });
+    let query = desk.query();
+    desk.free("alice", &query, &[hour(0)]);
+    desk.free("bob", &query, &[hour(0)]);
+    let attempt = desk.hold().attempt;
+    desk.grants("alice", &attempt);
+    desk.resolves("alice", &attempt);
+    desk.mono = desk.mono + limits::VOTE_GRACE;
+    desk.input(Input::Timeout);
+    assert!(desk.core.poll_timeout() > Some(desk.mono), "nothing is due for ever");
+    assert_eq!(desk.state(&attempt), AttemptState::Holding);
+    desk.grants("bob", &attempt);
+    assert_eq!(desk.row(&attempt).commit_set, [who("bob")]);
 }
 
 #[test]

@@ -218,8 +218,8 @@ impl Plan {
             objective: pick(random, &[Objective::Earliest, Objective::MostAttendees, Objective::BestScore]),
             buffer_before: Duration::from_secs(60 * pick(random, &[0, 0, 0, 15])),
             buffer_after: Duration::from_secs(60 * pick(random, &[0, 0, 0, 30])),
-            displace: false,
-            displaceable: false,
+            displace: chance(random, 400),
+            displaceable: chance(random, 500),
         };
         let start = at(60 * random.below(self.hours));
         let slot = chance(random, 200).then(|| TimeRange::lasting(start, duration));

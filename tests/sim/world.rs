@@ -418,6 +418,18 @@ impl World {
         if self.scheduler.counters().pushed > 0 {
             self.tally.saw("a hold was pushed by a higher rank");
         }
+        let meetings = self.checker.store.meetings.values();
+        for meeting in meetings.filter(|m| m.displaced_count > 0) {
+            self.tally.saw("a booked meeting was displaced");
+            if meeting.displaced_count == 2 {
+                self.tally.saw("a meeting was displaced twice");
+            }
+            match meeting.state {
+                MeetingState::Confirmed => self.tally.saw("a displaced meeting found another slot"),
+                MeetingState::Failed => self.tally.saw("a displaced meeting found no other slot"),
+                _ => {}
+            }
+        }
         let resumed = |m: &&quorate::core::model::Meeting| {
             let generations = m.attempt_log.len() > 1 || m.booked.is_some_and(|n| n.0 & 0xffff_ffff == 1);
             m.state == MeetingState::Confirmed && m.booked.is_some_and(|n| n.0 >> 32 > 0) && generations

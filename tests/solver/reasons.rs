@@ -234,6 +234,8 @@ fn the_course_of_a_request_gives_reasons_too() {
         failure: None,
         series_id: None,
         displaced_count: 0,
+        displaced: Vec::new(),
+        displaced_by: None,
         create_time: now,
         update_time: now,
         deadline: now,

@@ -72,6 +72,8 @@ pub fn meeting(id: &str, attendees: &[&str]) -> Meeting {
         failure: None,
         series_id: None,
         displaced_count: 0,
+        displaced: Vec::new(),
+        displaced_by: None,
         create_time: at(-600),
         update_time: at(-600) + TimeDelta::nanoseconds(123_456_789),
         deadline: at(-599),

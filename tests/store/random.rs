@@ -68,7 +68,9 @@ fn meetings() -> impl Strategy<Value = Meeting> {
     )
         .prop_map(|(id, request_id, names, slot, state, version, booked)| {
             let booked = booked.map(quorate::core::ids::AttemptNumber);
-            Meeting { request_id, slot, state, version, booked, ..meeting(id.as_str(), &names) }
+            let mut made = meeting(id.as_str(), &names);
+            made.spec.displaceable = version % 2 == 0;
+            Meeting { request_id, slot, state, version, booked, ..made }
         })
 }
 
@@ -89,6 +91,7 @@ fn conditions() -> impl Strategy<Value = Condition> {
         (people(), 0..3_i64).prop_map(|(id, n)| Condition::LineageIs(id, Lineage(n))),
         (people(), 0..3_i64).prop_map(|(id, n)| Condition::EpochIs(id, Epoch(n))),
         overlap,
+        attempts().prop_map(|attempt| Condition::NoAttemptAfter(attempt.meeting, attempt.n)),
         (0..2_u32).prop_map(Condition::GenerationIs),
     ]
 }
@@ -153,7 +156,10 @@ fn reads() -> impl Strategy<Value = Read> {
     let promises = (people(), prop::collection::vec(attempts(), 0..3), 0..300_i64).prop_map(
         |(participant, reported, after)| Read::Promises { participant, reported, after: at(after) },
     );
+    let displaceable = (prop::collection::vec(people(), 0..3), ranges(), 0..4_i32)
+        .prop_map(|(participants, during, below)| Read::Displaceable { participants, during, below });
     prop_oneof![
+        displaceable,
         requests().prop_map(Read::Request),
         meeting_ids().prop_map(Read::Meeting),
         attempts().prop_map(Read::Attempt),

@@ -1,6 +1,6 @@
 //! Conditions, writes, reads and the snapshot.
 
-use quorate::core::ids::{Epoch, Lineage, MeetingId, RequestId};
+use quorate::core::ids::{AttemptNumber, Epoch, Lineage, MeetingId, RequestId};
 use quorate::core::message::{AckKind, Booking, ReleaseCause};
 use quorate::core::model::{Meeting, MeetingState};
 use quorate::core::record::{Applied, AttemptState, Condition, Read, ReadResult, Snapshot, Write};
@@ -30,6 +30,51 @@ pub fn attempt_conditions(make: Factory) {
     assert!(holds(&mut *store, Condition::AttemptUnused(attempt("m2", 1))));
     assert!(holds(&mut *store, Condition::AttemptIs(name.clone(), AttemptState::Holding)));
     assert!(!holds(&mut *store, Condition::AttemptIs(name, AttemptState::Committed)));
+}
+
+pub fn greatest_number_condition(make: Factory) {
+    let mut store = make(KEPT);
+    let none_after = |n| Condition::NoAttemptAfter(MeetingId::new("m"), AttemptNumber(n));
+    assert!(holds(&mut *store, none_after(0)));
+    for name in [attempt("a", 9), attempt("m", 3), attempt("m2", 9)] {
+        write(&mut *store, vec![put_attempt(&row(name, AttemptState::Holding, range(0, 30), &["ann"]))]);
+    }
+    assert!(!holds(&mut *store, none_after(2)));
+    assert!(holds(&mut *store, none_after(3)) && holds(&mut *store, none_after(4)));
+}
+
+pub fn displaceable_reads(make: Factory) {
+    let mut store = make(KEPT);
+    let mut put_booked = |id: &str, set: fn(&mut Meeting)| {
+        let mut made = meeting(id, &["ann", "bob"]);
+        (made.state, made.booked) = (MeetingState::Confirmed, Some(AttemptNumber(1)));
+        (made.spec.displaceable, made.rank.priority) = (true, 1);
+        set(&mut made);
+        let name = attempt(id, 1);
+        let row = row(name.clone(), AttemptState::Committed, range(60, 120), &["ann", "bob"]);
+        let writes = vec![put(&made), put_attempt(&row), booking("ann", name, range(60, 120))];
+        write(&mut *store, writes);
+        (made, row)
+    };
+    let one = put_booked("a", |_| ());
+    let two = put_booked("b", |m| m.rank.priority = 2);
+    put_booked("c", |m| m.spec.displaceable = false);
+    put_booked("d", |m| m.state = MeetingState::Cancelled);
+    put_booked("e", |m| m.booked = Some(AttemptNumber(2)));
+    let mut found = |names: &[&str], during, below| {
+        let participants = names.iter().map(|name| who(name)).collect();
+        match read(&mut *store, Read::Displaceable { participants, during, below }) {
+            ReadResult::Displaceable(found) => found,
+            other => panic!("{other:?}"),
+        }
+    };
+    let all = vec![one.clone(), two];
+    assert_eq!(found(&["ann"], range(0, 300), 3), all);
+    assert_eq!(found(&["bob", "ann", "ann"], range(119, 300), 3), all, "each once");
+    assert_eq!(found(&["ann"], range(0, 300), 2), vec![one]);
+    assert_eq!(found(&["ann"], range(0, 60), 3), vec![], "touching");
+    assert_eq!(found(&["bob"], range(0, 300), 3), vec![], "has no booked row");
+    assert_eq!(found(&[], range(0, 300), 3), vec![]);
 }
 
 pub fn meeting_conditions(make: Factory) {

@@ -42,7 +42,8 @@ impl Coordinator {
             (Command::Cancel { version, .. }, _, _) => self.cancel_live(now, &id, ticket, version),
             (_, Job::Change { .. }, _) => self.refuse(ticket, Refused::BeingChanged),
             (_, Job::New | Job::Find { .. }, _) => {
-                self.refuse(ticket, Refused::NotConfirmed(MeetingState::Scheduling));
+                let state = live.meeting.state;
+                self.refuse(ticket, Refused::NotConfirmed(state));
             }
         }
     }

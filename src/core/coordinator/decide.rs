@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::displace::Displacement;
 use super::seek::Carry;
 use super::*;
 use crate::core::message::{Booking, Refusal, ReleaseCause};
@@ -13,10 +14,19 @@ impl Coordinator {
     /// D3: the commit set is exactly who voted yes, by compare-and-set on everything that the decision rests on.
     pub(super) fn decide(&mut self, now: Now, attempt: &Attempt) {
         let id = attempt.meeting.clone();
+        let Some(live) = self.live.get(&id) else { return };
+        let Phase::Holding(holding) = &live.phase else { return };
+        let commit: BTreeSet<ParticipantId> = holding.granted().cloned().collect();
+        let displacement = match self.displacement(now, live, holding, &commit) {
+            Ok(displacement) => displacement,
+            Err(words) => return self.give_up(now, attempt, AttemptOutcome::Aborted, &words),
+        };
         let Some(live) = self.live.get_mut(&id) else { return };
         let over = Phase::Waiting { blockers: BTreeSet::new(), wake: None };
-        let Phase::Holding(holding) = std::mem::replace(&mut live.phase, over) else { return };
-        let commit: BTreeSet<ParticipantId> = holding.granted().cloned().collect();
+        let Phase::Holding(mut holding) = std::mem::replace(&mut live.phase, over) else { return };
+        // What was overlaid in vain stands.
+        holding.row.displaces = live.replaces();
+        holding.row.displaces.extend(displacement.attempts().cloned());
         let mut meeting = live.meeting.clone();
         let outcomes = live.outcomes(&holding, &commit);
         let words = format!("booked with {} of {}", commit.len(), meeting.spec.attendees.len());
@@ -27,11 +37,17 @@ impl Coordinator {
                 meeting.sequence = current.sequence + 1;
                 *kind
             }
+            Job::New | Job::Find { .. } if meeting.state == MeetingState::Displaced => {
+                meeting.version += 1;
+                meeting.sequence += 1;
+                EventKind::Rescheduled
+            }
             Job::New | Job::Find { .. } => {
                 meeting.version += 1;
                 EventKind::Confirmed
             }
         };
+        meeting.displaced = displacement.attempts().map(|attempt| attempt.meeting.clone()).collect();
         meeting.state = MeetingState::Confirmed;
         meeting.booked = Some(attempt.n);
         meeting.slot = Some(holding.row.slot);
@@ -40,8 +56,8 @@ impl Coordinator {
         meeting.failure = None;
         meeting.update_time = now.wall;
         let mut conditions = live.unchanged();
-        let displaces = live.displaces();
         let old = live.old_attempt().cloned();
+        let displaces = holding.row.displaces.clone();
         conditions.push(Condition::AttemptIs(attempt.clone(), AttemptState::Holding));
         let mut row = holding.row.clone();
         row.state = AttemptState::Committed;
@@ -77,7 +93,7 @@ impl Coordinator {
             EventKind::Updated => ReleaseCause::Cancelled,
             _ => ReleaseCause::Moved,
         };
-        let deliveries = deliveries_of(&meeting, &holding, &commit, old.as_ref(), left_cause);
+        let mut deliveries = deliveries_of(&meeting, &holding, &commit, old.as_ref(), left_cause);
         if let Some(old) = &old {
             for participant in &old.commit_set {
                 writes.push(Write::RemoveDelivery(
@@ -88,15 +104,16 @@ impl Coordinator {
             }
         }
         writes.extend(deliveries.iter().cloned().map(Write::Delivery));
+        let Displacement { displaced, conditions: rests_on, writes: displacing, deliveries: more } =
+            displacement;
+        conditions.extend(rests_on);
+        writes.extend(displacing);
+        deliveries.extend(more);
         let carry = Carry { release: deliveries, ..Carry::default() };
-        self.write_for(
-            &id,
-            Next::Decide(Box::new(meeting), commit),
-            Some(holding),
-            carry,
-            conditions,
-            writes,
-        );
+        let decision = Decision { meeting, commit, displaced: displaced.clone() };
+        let next = Next::Decide(Box::new(decision));
+        self.write_for(&id, next, Some(holding), carry, conditions, writes);
+        self.suspend_displaced(&id, &displaced);
     }
 
     /// D3 is on disk: answer, tell, deliver.
@@ -130,7 +147,12 @@ impl Coordinator {
     /// Cancels that came in while the decision was on its way are taken up now, against what was decided.
     pub(super) fn finish_decided(&mut self, now: Now, id: &MeetingId, live: Live, reply: Reply) {
         self.finish(id, &reply);
-        for waiting in live.inbox {
+        self.take_up(now, id, live.inbox);
+    }
+
+    /// What came in for a job that is over is taken up against what is there now.
+    pub(super) fn take_up(&mut self, now: Now, id: &MeetingId, inbox: Vec<Inbox>) {
+        for waiting in inbox {
             match waiting {
                 Inbox::Cancel(ticket, version) => {
                     let command = Command::Cancel { meeting: id.clone(), version };
@@ -153,6 +175,16 @@ impl Coordinator {
         next: Next,
         holding: Option<Box<Holding>>,
     ) {
+        let (next, holding) = match (next, holding) {
+            (Next::Decide(decision), Some(holding)) => {
+                self.resume_displaced(now, &decision.displaced);
+                if of_another(&condition, id) {
+                    return self.overlaid_changed(now, id, holding);
+                }
+                (Next::Decide(decision), Some(holding))
+            }
+            other => other,
+        };
         let struck = match (&condition, &next) {
             (Condition::NoOverlap { participant, .. }, Next::Decide(..)) => {
                 Some((participant.clone(), Ballot::No(Refusal::Booked)))
@@ -170,10 +202,7 @@ impl Coordinator {
             live.phase = Phase::Holding(holding);
             self.set_meeting_timer(id, Some(at));
             self.evaluate(now, &attempt);
-            // Who wanted to push it waited for a decision that did not come.
-            if let Some(pusher) = self.pushers(&attempt).into_iter().next() {
-                self.push(now, &pusher, &attempt);
-            }
+            self.push_again(now, &attempt);
             return self.empty_inbox(now, id);
         }
         // The row is not the one that this job knows: never guess, read it.
@@ -187,6 +216,23 @@ impl Coordinator {
         self.read(Read::Meeting(id.clone()), Pending::ReadUnexpected { tickets, change });
     }
 
+    /// Who wanted to push it waited for a decision that did not come.
+    pub(super) fn push_again(&mut self, now: Now, attempt: &Attempt) {
+        if let Some(pusher) = self.pushers(attempt).into_iter().next() {
+            self.push(now, &pusher, attempt);
+        }
+    }
+
+    /// A meeting that was to be displaced is not what it was: the slot is sought anew.
+    fn overlaid_changed(&mut self, now: Now, id: &MeetingId, holding: Box<Holding>) {
+        let attempt = holding.row.attempt.clone();
+        let Some(live) = self.live.get_mut(id) else { return };
+        live.phase = Phase::Holding(holding);
+        let words = "a meeting that it would have displaced was changed meanwhile";
+        self.give_up(now, &attempt, AttemptOutcome::Aborted, words);
+        self.empty_inbox(now, id);
+    }
+
     pub(super) fn answer_as_read(&mut self, tickets: Vec<Ticket>, change: bool, found: Option<Meeting>) {
         for ticket in tickets {
             let reply = match (&found, change) {
@@ -195,6 +241,15 @@ impl Coordinator {
             };
             self.out.push(Effect::Reply(ticket, reply));
         }
+    }
+}
+
+/// Whether the condition is about another meeting than this one.
+fn of_another(condition: &Condition, id: &MeetingId) -> bool {
+    match condition {
+        Condition::AttemptIs(attempt, _) => attempt.meeting != *id,
+        Condition::MeetingVersion(meeting, _) | Condition::NoAttemptAfter(meeting, _) => meeting != id,
+        _ => false,
     }
 }
 

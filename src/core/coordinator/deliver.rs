@@ -199,6 +199,7 @@ impl Coordinator {
             AttemptState::Committed => ReleaseCause::NotNeeded,
             AttemptState::Aborted => ReleaseCause::Aborted,
             AttemptState::Superseded if meeting.state == MeetingState::Cancelled => ReleaseCause::Cancelled,
+            AttemptState::Superseded if meeting.state == MeetingState::Displaced => ReleaseCause::Displaced,
             AttemptState::Superseded => ReleaseCause::Moved,
         };
         self.release_one(now, participant, attempt, cause);

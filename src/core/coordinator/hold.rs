@@ -15,17 +15,25 @@ const HOLDS_AGAIN: u32 = 64;
 
 impl Coordinator {
     /// D1 for one slot, together with whatever gives up the attempt before.
-    pub(super) fn hold_slot(&mut self, now: Now, id: &MeetingId, slot: TimeRange, carry: Carry) {
+    pub(super) fn hold_slot(
+        &mut self,
+        now: Now,
+        id: &MeetingId,
+        slot: TimeRange,
+        overlay: bool,
+        carry: Carry,
+    ) {
         let Some(live) = self.live.get(id) else { return };
-        let asked = self.whom_to_ask(live, &slot);
+        let whom = self.whom_to_ask(live, &slot, overlay);
         let Some(live) = self.live.get_mut(id) else { return };
-        if asked.is_empty() {
+        let Some((asked, displaces)) = whom.filter(|(asked, _)| !asked.is_empty()) else {
             live.dead.insert(slot);
             return self.advance(now, id, carry);
-        }
+        };
         let n = AttemptNumber::after(live.meeting.last_attempt, self.generation);
         live.meeting.last_attempt = Some(n);
-        let row = live.attempt_row(n, slot, asked);
+        let mut row = live.attempt_row(n, slot, asked);
+        row.displaces.extend(displaces);
         let mut conditions = live.unchanged();
         conditions.push(Condition::AttemptUnused(row.attempt.clone()));
         // The first D1 makes the meeting durable; a change keeps the meeting's row as it is, but for the number.
@@ -63,20 +71,46 @@ impl Coordinator {
         self.write_for(id, Next::Hold, Some(Box::new(holding)), carry, conditions, writes);
     }
 
-    /// Everyone connected who may be free at the slot: answers are advisory, the hold is the check.
-    pub(super) fn whom_to_ask(&self, live: &Live, slot: &TimeRange) -> Vec<ParticipantId> {
-        let blocked = live.meeting.spec.blocked(slot);
+    /// Everyone connected who may be free at the slot: answers are advisory, the hold is the check. With `overlay`,
+    /// also what has to be displaced for it; `None` if that can't be.
+    pub(super) fn whom_to_ask(
+        &self,
+        live: &Live,
+        slot: &TimeRange,
+        overlay: bool,
+    ) -> Option<(Vec<ParticipantId>, BTreeSet<Attempt>)> {
+        let spec = &live.meeting.spec;
+        let blocked = spec.blocked(slot);
         let maybe_free = |id: &ParticipantId, answer: &Answer| match answer {
             Answer::Free(free) => {
                 crate::core::availability::fits(free, &blocked).is_some() || self.held_at(id, &blocked)
             }
             _ => false,
         };
-        let attendees = live.meeting.spec.attendees.iter().zip(&live.answers);
-        attendees
-            .filter(|(a, answer)| maybe_free(&a.id, answer) && self.ready(&a.id).is_some())
-            .map(|(a, _)| a.id.clone())
-            .collect()
+        let free = |answers: &[Answer]| -> BTreeSet<&ParticipantId> {
+            let attendees = spec.attendees.iter().zip(answers);
+            let free =
+                attendees.filter(|(a, answer)| maybe_free(&a.id, answer) && self.ready(&a.id).is_some());
+            free.map(|(a, _)| &a.id).collect()
+        };
+        let in_order = |asked: &dyn Fn(&ParticipantId) -> bool| -> Vec<ParticipantId> {
+            spec.attendees.iter().map(|a| &a.id).filter(|id| asked(id)).cloned().collect()
+        };
+        if !overlay {
+            let free = free(&live.as_it_stands());
+            return Some((in_order(&|id| free.contains(id)), BTreeSet::new()));
+        }
+        let mut free = free(&live.answers);
+        // Nobody was asked when a named slot is free: whoever refused it has other reasons.
+        if live.meeting.named_slot.is_some() {
+            free.retain(|id| !live.refused_by.contains(*id));
+        }
+        let chosen = live.displaceable.plan(spec, &blocked, |id| free.contains(id))?;
+        if chosen.is_empty() {
+            return None;
+        }
+        let cleared = |id: &ParticipantId| live.displaceable.cleared(id, &blocked, &chosen);
+        Some((in_order(&|id| free.contains(id) && cleared(id)), chosen))
     }
 
     pub(super) fn held_at(&self, id: &ParticipantId, blocked: &TimeRange) -> bool {
@@ -125,6 +159,9 @@ impl Coordinator {
             }
             return self.live_conflict(now, id, condition, next, holding);
         }
+        if let Next::Decide(decision) = &next {
+            self.forget_displaced(&decision.displaced);
+        }
         if let (Next::Decide(..), Some(old)) = (&next, self.live.get(id).and_then(Live::old_attempt).cloned())
         {
             self.forget_confirms(&old.attempt, &old.commit_set);
@@ -138,8 +175,10 @@ impl Coordinator {
         }
         match (next, holding) {
             (Next::Hold, Some(holding)) => self.send_holds(now, id, holding),
-            (Next::Decide(meeting, commit), Some(holding)) => {
-                self.decided(now, id, *meeting, &commit, &holding);
+            (Next::Decide(decision), Some(holding)) => {
+                let Decision { meeting, commit, displaced } = *decision;
+                self.decided(now, id, meeting, &commit, &holding);
+                self.was_displaced(now, displaced);
             }
             (Next::Seek, _) => match self.live.get(id).is_some_and(|live| live.blockers.is_empty()) {
                 true => self.begin_round(now, id),
@@ -149,7 +188,9 @@ impl Coordinator {
             (Next::FailChange(failure), _) => self.change_failed(id, *failure),
             (Next::Cancel(meeting), _) => self.cancelled(id, *meeting),
             (Next::Suspend, _) => self.finish(id, &Reply::Refused(Refused::ShuttingDown)),
-            (next, None) => self.alarm(format!("{id}: {next:?} without a hold")),
+            (next @ Next::Displaced(_), _) | (next, None) => {
+                self.alarm(format!("{id}: {next:?} is not a step of its own, or lacks its hold"));
+            }
         }
         for attempt in given_up {
             self.after_decision(now, &attempt, false);
@@ -333,7 +374,8 @@ impl Coordinator {
         }
         let Some(holding) = self.holding_mut(attempt) else { return };
         match holding.verdict() {
-            Verdict::Open => {}
+            // A yes was taken back: there is nothing to be decided when the grace is over.
+            Verdict::Open => holding.grace = None,
             Verdict::Complete => self.decide(now, attempt),
             Verdict::Enough if holding.grace.is_none() => {
                 let grace = holding.deadline.min(now.mono + limits::VOTE_GRACE);
@@ -382,6 +424,7 @@ impl Coordinator {
         }
         if outcome == AttemptOutcome::Aborted && live.deadline > now.mono {
             live.queue.clear();
+            live.overlays.clear();
             if live.charged < live.meeting.options.max_attempts {
                 return self.seek_again(now, &id, carry);
             }

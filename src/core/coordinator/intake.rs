@@ -170,6 +170,8 @@ impl Coordinator {
             failure: None,
             series_id: None,
             displaced_count: 0,
+            displaced: Vec::new(),
+            displaced_by: None,
             create_time: now.wall,
             update_time: now.wall,
             deadline: super::super::time::add(now.wall, deadline.since(now.mono)),

@@ -237,6 +237,8 @@ pub struct Counters {
     pub aborted: u64,
     /// Attempts aborted for a higher rank.
     pub pushed: u64,
+    /// Booked meetings that lost their slot to a higher priority.
+    pub displaced: u64,
     /// Votes and answers that came too late or from an older registration.
     pub stale: u64,
     /// Free ranges that agents sent outside the asked windows.

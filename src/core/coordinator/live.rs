@@ -33,6 +33,8 @@ impl Live {
             earlier: HashMap::new(),
             dead: HashSet::new(),
             refused_by: BTreeSet::new(),
+            displaceable: Displaceable::default(),
+            overlays: VecDeque::new(),
             queue: VecDeque::new(),
             blockers: BTreeSet::new(),
             charged: 0,
@@ -53,11 +55,19 @@ impl Live {
         }
     }
 
-    /// Bookings that the job would replace.
-    pub(super) fn displaces(&self) -> Vec<Attempt> {
+    /// The booking that the job would replace, if it changes a meeting.
+    pub(super) fn replaces(&self) -> Vec<Attempt> {
         match &self.job {
             Job::Change { old, .. } => vec![old.attempt.clone()],
             Job::New | Job::Find { .. } => Vec::new(),
+        }
+    }
+
+    /// The answers, with everything busy that could be displaced.
+    pub(super) fn as_it_stands(&self) -> std::borrow::Cow<'_, [Answer]> {
+        match self.displaceable.is_empty() {
+            true => (&self.answers).into(),
+            false => self.displaceable.as_it_stands(&self.meeting.spec, &self.answers).into(),
         }
     }
 

@@ -4,13 +4,15 @@
 //!
 //! | phase | event | next |
 //! |---|---|---|
-//! | Connecting | all named attendees are there, or the wait is over | a round: Querying (a named slot: straight to D1) |
+//! | Connecting | all named attendees are there, or the wait is over | a round: Querying (a named slot: straight to D1); one that may displace: Reading first |
+//! | Reading | what may be displaced was read | Querying |
 //! | Querying | all answers, or the round's timeout | rank: D1 for the best slot → Writing(Hold); none: Waiting, or Writing(Fail) |
 //! | Holding | votes suffice, and all answered or the grace is over | D3 → Writing(Decide) |
 //! | Holding | a required refusal, the quorum is gone, the attempt's deadline, pushed by a higher rank | ABORTED and the next slot's D1 in one transaction → Writing(Hold); or Writing(Wait), Writing(Fail) |
 //! | Waiting | the attempts in the way are decided, or a calendar changed | after 50–500 ms a new round |
 //! | Writing(…) | the store applied it | Hold: send releases and holds → Holding. Decide: answer, send confirms → done. Wait → Waiting. Fail, Cancel: answer → done |
 //! | Writing(…) | the store refused: overlap or lineage | Decide: that participant's vote is struck → Holding, or given up |
+//! | any but Writing | a meeting that displaces this one is decided | Writing(Displaced), until that D3 is applied: the job ends, and the meeting is sought anew |
 //! | any | the meeting's deadline | given up: Writing(Fail) |
 //!
 //! Each job has at most one transaction in flight; what arrives meanwhile for its meeting waits in its inbox.
@@ -22,6 +24,7 @@
 mod change;
 mod decide;
 mod deliver;
+mod displace;
 mod hold;
 mod intake;
 mod interface;
@@ -29,6 +32,7 @@ mod live;
 mod register;
 mod seek;
 mod start;
+mod timers;
 mod votes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -47,10 +51,11 @@ use super::record::{
     Applied, AttemptRow, Condition, Delivery, ParticipantRow, Read, ReadResult, Transaction, Write,
 };
 use super::time::{Instant, Mono, Now, TimeRange};
-use super::{limits, round::Round};
+use super::{displacement::Displaceable, limits, round::Round};
 
 pub use interface::*;
 pub use start::Start;
+use timers::{Timer, TimerKeys};
 
 #[derive(Clone, Debug)]
 struct Connected {
@@ -116,8 +121,8 @@ struct Holding {
 enum Next {
     /// D1 is on its way: send the holds.
     Hold,
-    /// D3 is on its way, with this commit set and meeting.
-    Decide(Box<Meeting>, BTreeSet<ParticipantId>),
+    /// D3 is on its way.
+    Decide(Box<Decision>),
     /// The attempt is given up: look for another slot, or wait for what is in the way.
     Seek,
     /// The failure is on its way.
@@ -128,11 +133,25 @@ enum Next {
     Cancel(Box<Meeting>),
     /// The job ends without a word, for a restart to take up: shutdown.
     Suspend,
+    /// D3 of a meeting that displaces this one is on its way; what this job did until then.
+    Displaced(Box<Phase>),
+}
+
+/// What D3 says.
+#[derive(Clone, Debug)]
+struct Decision {
+    /// The meeting as booked.
+    meeting: Meeting,
+    /// The commit set C.
+    commit: BTreeSet<ParticipantId>,
+    /// What loses its slot to it.
+    displaced: Vec<displace::Displaced>,
 }
 
 #[derive(Clone, Debug)]
 enum Phase {
     Connecting { until: Mono },
+    Reading { op: OpId },
     Querying { query: QueryId, round: Round, candidates: Vec<TimeRange>, windows: Vec<TimeRange> },
     Holding(Box<Holding>),
     Waiting { blockers: BTreeSet<Attempt>, wake: Option<Mono> },
@@ -171,6 +190,10 @@ struct Live {
     dead: HashSet<TimeRange>,
     /// Who refused to hold a slot.
     refused_by: BTreeSet<ParticipantId>,
+    /// What it may displace, as read before the last round.
+    displaceable: Displaceable,
+    /// Slots for which something has to be displaced, the best first: tried when there is no other.
+    overlays: std::collections::VecDeque<TimeRange>,
     /// Slots of the last round, the best first, that were not tried yet.
     queue: std::collections::VecDeque<TimeRange>,
     /// Attempts that stood in the way of a slot that is possible otherwise.
@@ -226,18 +249,13 @@ enum Pending {
     },
     /// The meeting of an attempt whose last confirm was acknowledged.
     ReadDelivered(Attempt),
+    /// What this job may displace.
+    ReadDisplaceable(MeetingId),
     /// The row of a job whose transaction met an unexpected state.
     ReadUnexpected {
         tickets: Vec<Ticket>,
         change: bool,
     },
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-enum Timer {
-    Meeting(u64),
-    Deliveries(u64),
-    Drain,
 }
 
 /// The machine.
@@ -276,16 +294,6 @@ pub struct Coordinator {
     drained: bool,
     counters: Counters,
     out: Vec<Effect>,
-}
-
-/// Timers are kept by number, so that the set of them stays small and ordered.
-#[derive(Debug, Default)]
-struct TimerKeys {
-    next: u64,
-    meetings: HashMap<MeetingId, (u64, Option<Mono>)>,
-    meeting_of: HashMap<u64, MeetingId>,
-    participants: HashMap<ParticipantId, (u64, Option<Mono>)>,
-    participant_of: HashMap<u64, ParticipantId>,
 }
 
 impl Coordinator {
@@ -436,39 +444,14 @@ impl Coordinator {
             (Pending::ReadDelivered(attempt), ReadResult::Meeting(Some(found))) => {
                 self.all_delivered(now, &attempt, found.0);
             }
+            (Pending::ReadDisplaceable(id), ReadResult::Displaceable(found)) => {
+                self.displaceable_read(now, &id, op, found);
+            }
             (Pending::ReadDelivered(_), ReadResult::Meeting(None)) => {}
             (Pending::ReadUnexpected { tickets, change }, ReadResult::Meeting(found)) => {
                 self.answer_as_read(tickets, change, found.map(|b| b.0));
             }
             (pending, result) => self.alarm(format!("{pending:?} was answered by {result:?}")),
-        }
-    }
-
-    fn timeouts(&mut self, now: Now) {
-        while let Some((at, timer)) = self.timers.first().copied() {
-            if at > now.mono {
-                break;
-            }
-            self.timers.pop_first();
-            match timer {
-                Timer::Meeting(key) => {
-                    if let Some(id) = self.timer_keys.meeting_of.get(&key).cloned() {
-                        if let Some(entry) = self.timer_keys.meetings.get_mut(&id) {
-                            entry.1 = None;
-                        }
-                        self.meeting_timeout(now, &id);
-                    }
-                }
-                Timer::Deliveries(key) => {
-                    if let Some(id) = self.timer_keys.participant_of.get(&key).cloned() {
-                        if let Some(entry) = self.timer_keys.participants.get_mut(&id) {
-                            entry.1 = None;
-                        }
-                        self.redeliver(now, &id);
-                    }
-                }
-                Timer::Drain => self.suspend_all(),
-            }
         }
     }
 
@@ -483,9 +466,14 @@ impl Coordinator {
     }
 
     fn read(&mut self, read: Read, pending: Pending) {
+        self.read_op(read, pending);
+    }
+
+    fn read_op(&mut self, read: Read, pending: Pending) -> OpId {
         let op = self.op();
         self.pending.insert(op, pending);
         self.out.push(Effect::Read(op, read));
+        op
     }
 
     fn op(&mut self) -> OpId {
@@ -517,43 +505,6 @@ impl Coordinator {
         }
         for (session, participants) in by_session {
             self.out.push(Effect::Send(session, participants, message.clone()));
-        }
-    }
-
-    fn set_meeting_timer(&mut self, id: &MeetingId, at: Option<Mono>) {
-        let keys = &mut self.timer_keys;
-        let entry = keys.meetings.entry(id.clone()).or_insert_with(|| {
-            keys.next += 1;
-            keys.meeting_of.insert(keys.next, id.clone());
-            (keys.next, None)
-        });
-        if let Some(old) = std::mem::replace(&mut entry.1, at) {
-            self.timers.remove(&(old, Timer::Meeting(entry.0)));
-        }
-        if let Some(at) = at {
-            self.timers.insert((at, Timer::Meeting(entry.0)));
-        }
-    }
-
-    fn drop_meeting_timer(&mut self, id: &MeetingId) {
-        self.set_meeting_timer(id, None);
-        if let Some((key, _)) = self.timer_keys.meetings.remove(id) {
-            self.timer_keys.meeting_of.remove(&key);
-        }
-    }
-
-    fn set_delivery_timer(&mut self, id: &ParticipantId, at: Option<Mono>) {
-        let keys = &mut self.timer_keys;
-        let entry = keys.participants.entry(id.clone()).or_insert_with(|| {
-            keys.next += 1;
-            keys.participant_of.insert(keys.next, id.clone());
-            (keys.next, None)
-        });
-        if let Some(old) = std::mem::replace(&mut entry.1, at) {
-            self.timers.remove(&(old, Timer::Deliveries(entry.0)));
-        }
-        if let Some(at) = at {
-            self.timers.insert((at, Timer::Deliveries(entry.0)));
         }
     }
 

@@ -46,14 +46,14 @@ impl Coordinator {
             (None, None) => match slots::candidates(spec) {
                 Ok(candidates) => candidates,
                 Err(slots::SlotError::TooMany { limit }) => {
-                    return self.refuse_job(id, &Refused::TooManySlots { max: limit });
+                    return self.refuse_job(now, id, &Refused::TooManySlots { max: limit });
                 }
                 Err(error @ slots::SlotError::Unresolved(_)) => {
                     let (field, description) = ("spec.window".into(), error.to_string());
-                    return self.refuse_job(id, &Refused::Invalid { field, description });
+                    return self.refuse_job(now, id, &Refused::Invalid { field, description });
                 }
                 Err(slots::SlotError::UnknownZone(error)) => {
-                    return self.refuse_job(id, &Refused::UnknownZone(error.0));
+                    return self.refuse_job(now, id, &Refused::UnknownZone(error.0));
                 }
             },
         };
@@ -61,7 +61,24 @@ impl Coordinator {
             Job::Change { old, kind: EventKind::Rescheduled, .. } => Some(old.slot),
             _ => None,
         };
-        let all: Vec<TimeRange> = candidates.into_iter().filter(|slot| Some(*slot) != old_slot).collect();
+        // Nobody displaces a meeting into the past.
+        let displaced = live.meeting.state == MeetingState::Displaced;
+        let possible = |slot: &TimeRange| Some(*slot) != old_slot && !(displaced && slot.start <= now.wall);
+        let all: Vec<TimeRange> = candidates.into_iter().filter(possible).collect();
+        let displace = spec.displace;
+        let Some(live) = self.live.get_mut(id) else { return };
+        live.candidates = Some(all.clone());
+        match displace {
+            true => self.read_displaceable(now, id, &all),
+            false => self.fan_out(now, id),
+        }
+    }
+
+    /// The round, once it is known what there is to ask about.
+    pub(super) fn fan_out(&mut self, now: Now, id: &MeetingId) {
+        let Some(live) = self.live.get(id) else { return };
+        let spec = &live.meeting.spec;
+        let all = live.candidates.clone().unwrap_or_default();
         let chunk = live.meeting.options.max_candidates_per_round as usize;
         let (from, until) = match chunk {
             0 => (0, all.len()),
@@ -77,9 +94,11 @@ impl Coordinator {
             (here, absent.into_iter().collect())
         };
         let Some(live) = self.live.get_mut(id) else { return };
-        live.candidates = Some(all);
         live.asked_until = until;
         live.remember_answers(from > 0);
+        if from == 0 {
+            live.overlays.clear();
+        }
         let maybe = |p: &ParticipantId| match absent.contains(p) {
             true => Answer::Disconnected,
             false => Answer::Free(vec![FreeTime { range: ALWAYS, preference: Default::default(), cost: 0 }]),
@@ -118,7 +137,7 @@ impl Coordinator {
             buffer_after: spec.buffer_after,
             step: spec.window.step,
             deadline: super::super::time::add(now.wall, until.since(now.mono)),
-            disregard: live.displaces(),
+            disregard: live.replaces().into_iter().chain(live.displaceable.attempts().cloned()).collect(),
             respect_working_hours,
         };
         live.told.extend(here.iter().cloned());
@@ -211,10 +230,13 @@ impl Coordinator {
     fn round_done(&mut self, now: Now, id: &MeetingId, candidates: &[TimeRange]) {
         let Some(live) = self.live.get(id) else { return };
         let holds = self.holds_of_others(live);
-        let ranking = ranking::rank(&live.meeting.spec, candidates, &live.answers, &holds);
+        let answers = live.as_it_stands();
+        let ranking = ranking::rank(&live.meeting.spec, candidates, &answers, &holds);
+        let overlays = self.overlays(live, candidates, &holds, &ranking);
         if let Job::Find { limit } = live.job {
-            let candidates: Vec<Candidate> =
+            let mut candidates: Vec<Candidate> =
                 ranking.feasible.iter().take(limit).map(|s| ranking.candidate(s)).collect();
+            candidates.extend(self.overlaid_candidates(live, &overlays, &holds, limit - candidates.len()));
             let failure = candidates.is_empty().then(|| reasons::explain(&ranking, &[]));
             let (counts, time_zone) = (ranking.counts, live.meeting.time_zone.clone());
             return self.finish(id, &Reply::Found { candidates, failure, counts, time_zone });
@@ -224,10 +246,12 @@ impl Coordinator {
             ranking.deferred.iter().flat_map(|d| d.blockers.iter().cloned()).collect();
         // Slot by slot, a round without a usable slot takes a number too (API.md, "An attempt").
         let by_slot = live.meeting.options.max_candidates_per_round == 1;
-        let tried = candidates.first().filter(|_| by_slot && queue.is_empty() && blockers.is_empty());
+        let nothing = queue.is_empty() && blockers.is_empty() && overlays.is_empty();
+        let tried = candidates.first().filter(|_| by_slot && nothing);
         let tried = tried.map(|slot| (*slot, ranking.outcomes_at(slot)));
         let Some(live) = self.live.get_mut(id) else { return };
         (live.queue, live.blockers) = (queue, blockers);
+        live.overlays.extend(overlays);
         if let Some((slot, outcomes)) = tried {
             live.log(slot, AttemptOutcome::NotAvailable, outcomes, "too few are free at this time".into());
             live.charged += 1;
@@ -268,7 +292,7 @@ impl Coordinator {
             if live.charged >= live.meeting.options.max_attempts {
                 return self.fail(now, id, Some(FailureReason::MaxAttempts), carry);
             }
-            return self.hold_slot(now, id, slot, carry);
+            return self.hold_slot(now, id, slot, false, carry);
         }
         if !live.blockers.is_empty() {
             return self.wait(now, id, carry);
@@ -279,6 +303,15 @@ impl Coordinator {
                 return self.fail(now, id, Some(FailureReason::MaxAttempts), carry);
             }
             return self.seek_again(now, id, carry);
+        }
+        while let Some(slot) = live.overlays.pop_front() {
+            if live.dead.contains(&slot) && live.meeting.named_slot.is_none() {
+                continue;
+            }
+            if live.charged >= live.meeting.options.max_attempts {
+                return self.fail(now, id, Some(FailureReason::MaxAttempts), carry);
+            }
+            return self.hold_slot(now, id, slot, true, carry);
         }
         let exhausted = live.charged > 0 && live.charged >= live.meeting.options.max_attempts;
         let reason = exhausted.then_some(FailureReason::MaxAttempts);
@@ -358,6 +391,10 @@ impl Coordinator {
             // Also at the deadline: what came in may explain more than that time ran out.
             Phase::Querying { round, .. } if round.is_over(now.mono) => self.round_over(now, id),
             Phase::Querying { .. } => {}
+            Phase::Reading { .. } if over => {
+                self.fail(now, id, Some(FailureReason::Deadline), Carry::default())
+            }
+            Phase::Reading { .. } => {}
             Phase::Holding(_) => self.vote_timeout(now, id),
             Phase::Waiting { .. } if over => {
                 self.fail(now, id, Some(FailureReason::Deadline), Carry::default())
@@ -378,7 +415,8 @@ impl Coordinator {
             0 => all,
             _ => &all[..live.asked_until.min(all.len())],
         };
-        let ranking = ranking::rank(&live.meeting.spec, asked, &live.answers, &holds);
+        let answers = live.as_it_stands();
+        let ranking = ranking::rank(&live.meeting.spec, asked, &answers, &holds);
         let refused: Vec<TimeRange> = asked.iter().filter(|s| live.dead.contains(s)).copied().collect();
         let mut failure = match live.meeting.named_slot {
             Some(_) if reason.is_none() => {
@@ -432,11 +470,10 @@ impl Coordinator {
         transaction.conditions.extend(conditions);
         transaction.writes.extend(writes);
         let op = self.apply(transaction, Pending::Live(id.clone()));
-        if let Some(live) = self.live.get_mut(id) {
-            live.phase = Phase::Writing { op, next, holding, release: carry.release };
-            let deadline = live.deadline;
-            self.set_meeting_timer(id, Some(deadline));
-        }
+        let Some(live) = self.live.get_mut(id) else { return };
+        live.phase = Phase::Writing { op, next, holding, release: carry.release };
+        let deadline = live.deadline;
+        self.set_meeting_timer(id, Some(deadline));
     }
 
     /// Answers everyone who waits for the job, and forgets it.
@@ -464,8 +501,11 @@ impl Coordinator {
         }
     }
 
-    /// The job can't even begin.
-    pub(super) fn refuse_job(&mut self, id: &MeetingId, refused: &Refused) {
+    /// The job can't even begin. What is on disk already ends there too.
+    pub(super) fn refuse_job(&mut self, now: Now, id: &MeetingId, refused: &Refused) {
+        if self.live.get(id).is_some_and(|live| live.stored && live.job == Job::New) {
+            return self.fail(now, id, None, Carry::default());
+        }
         self.finish(id, &Reply::Refused(refused.clone()));
     }
 

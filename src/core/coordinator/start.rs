@@ -67,7 +67,7 @@ impl Coordinator {
             this.abort_found(&row);
         }
         for meeting in snapshot.live_meetings {
-            if meeting.state == MeetingState::Scheduling {
+            if matches!(meeting.state, MeetingState::Scheduling | MeetingState::Displaced) {
                 this.resume(now, meeting);
             }
         }
@@ -90,15 +90,22 @@ impl Coordinator {
         self.apply(Transaction { conditions, writes }, Pending::Deliver(deliveries));
     }
 
-    /// A meeting that was being sought goes on being sought, until its deadline, with those who come back.
-    fn resume(&mut self, now: Now, meeting: Meeting) {
+    /// A meeting that was being sought goes on being sought, until its deadline, with those who come back; a displaced
+    /// one likewise.
+    pub(super) fn resume(&mut self, now: Now, meeting: Meeting) {
         let left = (meeting.deadline - now.wall).to_std().unwrap_or_default().min(limits::DEADLINE_MAX);
         let deadline = now.mono + left;
         let id = meeting.id.clone();
         self.requests.insert(meeting.request_id.clone(), id.clone());
-        let wait = meeting.options.connect_timeout.max(limits::RECOVERY_CONNECT);
+        let displaced = meeting.state == MeetingState::Displaced;
+        let wait = if displaced { limits::DISPLACED_CONNECT } else { limits::RECOVERY_CONNECT };
+        let wait = meeting.options.connect_timeout.max(wait);
         // Its row exists already, whatever comes first: a round, a named slot, or the end.
-        let live = Live::new(Job::New, meeting, true, Vec::new(), deadline, deadline.min(now.mono + wait));
+        let mut live =
+            Live::new(Job::New, meeting, true, Vec::new(), deadline, deadline.min(now.mono + wait));
+        if displaced {
+            live.told = live.meeting.spec.attendees.iter().map(|attendee| attendee.id.clone()).collect();
+        }
         self.live.insert(id.clone(), live);
         self.connect(now, &id);
     }

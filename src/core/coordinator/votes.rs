@@ -106,7 +106,7 @@ impl Live {
             minimum: spec.quorum() as u32,
             counted: with(&|role| role != Role::Optional),
             rank: self.meeting.rank.clone(),
-            displaces: self.displaces(),
+            displaces: self.replaces(),
             commit_set: Vec::new(),
         }
     }

@@ -1,0 +1,426 @@
+//! Displacing what is booked (PROTOCOL.md, "Priority, displacement, moving"): the overlay, the one transaction, the
+//! search for another slot, and what may cross it on its way.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use quorate::core::coordinator::{Command, Input, Refused, Reply, ScheduleRequest};
+use quorate::core::ids::{Attempt, Ticket};
+use quorate::core::limits;
+use quorate::core::message::{AckKind, NoticeKind, Refusal, ReleaseCause, SchedulerMessage};
+use quorate::core::model::{AttendeeStatus, FailureReason, Meeting, MeetingSpec, MeetingState};
+use quorate::core::record::AttemptState;
+use quorate::core::time::TimeRange;
+
+use super::desk::{Desk, hour, options, request, spec};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// May displace, with priority 5.
+fn urgent(who: &[&str], hours: i64) -> MeetingSpec {
+    MeetingSpec { priority: 5, displace: true, ..spec(who, hours) }
+}
+
+/// May be displaced, with priority 1.
+fn yielding(who: &[&str]) -> MeetingSpec {
+    MeetingSpec { displaceable: true, ..spec(who, 4) }
+}
+
+fn at(desk: &mut Desk, slot: TimeRange, spec: MeetingSpec) -> Ticket {
+    let slot = Some(slot);
+    desk.command(Command::Schedule(Box::new(ScheduleRequest { slot, ..request(spec) })))
+}
+
+/// Books exactly this slot; all confirms are acknowledged.
+fn book(desk: &mut Desk, slot: TimeRange, spec: MeetingSpec) -> Attempt {
+    let names: Vec<String> = spec.attendees.iter().map(|a| a.id.to_string()).collect();
+    let ticket = at(desk, slot, spec);
+    let attempt = desk.hold().attempt;
+    for name in &names {
+        desk.grants(name, &attempt);
+    }
+    assert_eq!(desk.answer(ticket).booked, Some(attempt.n));
+    for name in &names {
+        desk.acks(name, &attempt, AckKind::Confirm);
+    }
+    desk.sent.clear();
+    attempt
+}
+
+fn stored(desk: &mut Desk, attempt: &Attempt) -> Meeting {
+    desk.meeting(&attempt.meeting).expect("the meeting's row")
+}
+
+fn to(attempt: &Attempt, slot: TimeRange) -> Command {
+    let meeting = attempt.meeting.clone();
+    let slot = Some(slot);
+    Command::Reschedule { meeting, version: None, slot, window: None, duration: None, options: options() }
+}
+
+fn refused(desk: &Desk, ticket: Ticket) -> Option<Refused> {
+    match desk.reply(ticket) {
+        Some(Reply::Refused(refused)) => Some(refused.clone()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_slot_that_displaces_nobody_comes_first() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice", "bob"]));
+    desk.schedule(urgent(&["alice"], 2));
+    let query = desk.query();
+    assert_eq!(query.disregard, std::slice::from_ref(&old), "asked as if it were gone");
+    desk.free("alice", &query, &[hour(0), hour(1)]);
+    let hold = desk.hold();
+    assert_eq!((hold.slot, hold.displaces), (hour(1), vec![]));
+}
+
+#[test]
+fn the_old_booking_stands_until_the_one_transaction_that_displaces_it() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice", "bob"]));
+    let before = stored(&mut desk, &old);
+    let ticket = desk.schedule(urgent(&["alice"], 1));
+    let query = desk.query();
+    desk.free("alice", &query, &[hour(0)]);
+    let hold = desk.hold();
+    assert_eq!((hold.slot, &hold.displaces), (hour(0), &vec![old.clone()]));
+    assert_eq!(desk.booked("alice"), std::slice::from_ref(&old));
+    desk.slow = true;
+    desk.grants("alice", &hold.attempt);
+    assert_eq!((desk.state(&old), stored(&mut desk, &old)), (AttemptState::Committed, before.clone()));
+    desk.commit();
+    assert_eq!(
+        (desk.state(&old), desk.state(&hold.attempt)),
+        (AttemptState::Superseded, AttemptState::Committed)
+    );
+    assert_eq!(desk.booked("alice"), std::slice::from_ref(&hold.attempt));
+    assert!(desk.booked("bob").is_empty());
+    let after = stored(&mut desk, &old);
+    assert_eq!((after.state, after.slot, after.booked), (MeetingState::Displaced, None, None));
+    assert_eq!((after.displaced_count, after.displaced_by.as_ref()), (1, Some(&hold.attempt.meeting)));
+    assert_eq!(
+        (after.version, &after.rank),
+        (before.version + 1, &before.rank),
+        "its rank is fixed for life"
+    );
+    assert!(after.attendees.iter().all(|o| o.status == AttendeeStatus::NotAsked));
+    assert_eq!(desk.answer(ticket).displaced, std::slice::from_ref(&old.meeting));
+    // Alice drops it with the confirm; Bob is released.
+    let confirm = desk.sent.iter().find_map(|(to, message)| match message {
+        SchedulerMessage::Confirm { displaces, .. } => Some((to.to_string(), displaces.clone())),
+        _ => None,
+    });
+    assert_eq!(confirm, Some(("alice".to_owned(), vec![old.clone()])));
+    assert_eq!(desk.released(&old), [("bob".to_owned(), ReleaseCause::Displaced)]);
+    let noticed: BTreeSet<String> = desk
+        .sent
+        .iter()
+        .filter_map(|(to, message)| match message {
+            SchedulerMessage::Notice(n) if n.kind == NoticeKind::BeingMoved && n.slot == Some(hour(0)) => {
+                Some(to.to_string())
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(noticed, BTreeSet::from(["alice".to_owned(), "bob".to_owned()]));
+    assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
+}
+
+#[test]
+fn a_displaced_meeting_is_sought_again_by_itself() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice", "bob"]));
+    book(&mut desk, hour(0), urgent(&["alice"], 1));
+    assert_eq!(stored(&mut desk, &old).state, MeetingState::Displaced);
+    // What book() sent is cleared; the query of the new search is sent again on the agents' next registration only,
+    // so the round runs out and the answers of a later one count.
+    desk.pass(limits::RESPONSE_TIMEOUT_DEFAULT);
+    assert_eq!(stored(&mut desk, &old).state, MeetingState::Failed, "nobody answered");
+    assert_eq!(stored(&mut desk, &old).failure.map(|f| f.reason), Some(FailureReason::RequiredUnreachable));
+
+    let old = book(&mut desk, hour(1), yielding(&["alice", "bob"]));
+    at(&mut desk, hour(1), urgent(&["alice"], 4));
+    let new = desk.hold().attempt;
+    desk.grants("alice", &new);
+    let query = desk.query();
+    assert!(query.disregard.is_empty());
+    desk.free("alice", &query, &[hour(2), hour(3)]);
+    desk.free("bob", &query, &[hour(2), hour(3)]);
+    let again = desk.hold();
+    assert_eq!((&again.attempt.meeting, again.slot), (&old.meeting, hour(2)));
+    assert!(again.attempt.n > old.n);
+    assert_eq!(stored(&mut desk, &old).state, MeetingState::Displaced, "until it is booked");
+    desk.grants("alice", &again.attempt);
+    desk.grants("bob", &again.attempt);
+    let moved = stored(&mut desk, &old);
+    assert_eq!((moved.state, moved.slot, moved.sequence), (MeetingState::Confirmed, Some(hour(2)), 1));
+    assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
+}
+
+#[test]
+fn a_repeated_request_finds_the_search_of_its_displaced_meeting() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice", "bob"]));
+    let id = stored(&mut desk, &old).request_id.to_string();
+    book(&mut desk, hour(0), urgent(&["alice"], 1));
+    let ticket = desk.schedule_as(&id, "body", yielding(&["alice", "bob"]));
+    assert!(desk.reply(ticket).is_none(), "being sought");
+    let cancel = desk.command(Command::Cancel { meeting: old.meeting.clone(), version: None });
+    assert_eq!(desk.answer(ticket).state, MeetingState::Cancelled);
+    assert_eq!(desk.answer(cancel).state, MeetingState::Cancelled);
+}
+
+/// What must not be displaced, and why.
+#[test]
+fn only_what_may_be_displaced_is() {
+    type Set = fn(&mut MeetingSpec, &mut MeetingSpec);
+    let cases: [(&str, Set, bool); 4] = [
+        ("lower, and displaceable", |_, _| (), true),
+        ("of the same priority", |old, _| old.priority = 5, false),
+        ("not displaceable", |old, _| old.displaceable = false, false),
+        ("the request may not", |_, new| new.displace = false, false),
+    ];
+    for (what, set, expected) in cases {
+        let mut desk = Desk::new(&["alice"]);
+        let (mut low, mut high) = (yielding(&["alice"]), urgent(&["alice"], 1));
+        set(&mut low, &mut high);
+        let old = book(&mut desk, hour(0), low);
+        at(&mut desk, hour(0), high);
+        let displaces = desk.hold().displaces;
+        assert_eq!(displaces, if expected { vec![old] } else { Vec::new() }, "{what}");
+    }
+}
+
+#[test]
+fn what_starts_within_the_hour_is_not_displaced() {
+    for (left, expected) in [(HOUR + Duration::from_secs(1), true), (HOUR, false)] {
+        let mut desk = Desk::new(&["alice"]);
+        let old = book(&mut desk, hour(0), yielding(&["alice"]));
+        desk.pass(24 * HOUR - left);
+        at(&mut desk, hour(0), urgent(&["alice"], 1));
+        assert_eq!(desk.hold().displaces, if expected { vec![old] } else { Vec::new() }, "{left:?}");
+    }
+}
+
+#[test]
+fn a_hold_that_was_in_time_is_given_up_if_its_decision_is_not() {
+    let mut desk = Desk::new(&["alice"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice"]));
+    desk.pass(23 * HOUR - Duration::from_secs(1));
+    at(&mut desk, hour(0), urgent(&["alice"], 1));
+    let hold = desk.hold();
+    assert_eq!(hold.displaces, std::slice::from_ref(&old));
+    desk.pass(Duration::from_secs(2));
+    desk.grants("alice", &hold.attempt);
+    assert_eq!(desk.state(&hold.attempt), AttemptState::Aborted);
+    assert_eq!(stored(&mut desk, &old).state, MeetingState::Confirmed);
+}
+
+#[test]
+fn nothing_is_displaced_more_than_twice() {
+    let mut desk = Desk::new(&["alice"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice"]));
+    for (turn, slot) in [(1, hour(1)), (2, hour(2))] {
+        let stands = stored(&mut desk, &old).slot.expect("a slot");
+        at(&mut desk, stands, urgent(&["alice"], 1));
+        let hold = desk.hold().attempt;
+        desk.grants("alice", &hold);
+        let query = desk.query();
+        desk.free("alice", &query, &[slot]);
+        let again = desk.hold().attempt;
+        desk.grants("alice", &again);
+        let meeting = stored(&mut desk, &old);
+        assert_eq!((meeting.slot, meeting.displaced_count), (Some(slot), turn));
+    }
+    at(&mut desk, hour(2), urgent(&["alice"], 1));
+    assert!(desk.hold().displaces.is_empty(), "a third time");
+}
+
+#[test]
+fn only_as_much_is_displaced_as_the_quorum_needs() {
+    let mut desk = Desk::new(&["alice", "bob", "carol"]);
+    let first = book(&mut desk, hour(0), yielding(&["alice"]));
+    let second = book(&mut desk, hour(0), yielding(&["bob"]));
+    let third = book(&mut desk, hour(0), yielding(&["carol"]));
+    let spec = MeetingSpec { minimum_participants: 2, ..urgent(&["+alice", "+bob", "carol?"], 1) };
+    at(&mut desk, hour(0), spec);
+    let hold = desk.hold();
+    let displaces: BTreeSet<Attempt> = hold.displaces.iter().cloned().collect();
+    assert_eq!(displaces, BTreeSet::from([first, second]), "two for the quorum, none for the optional one");
+    assert_eq!(
+        BTreeSet::from_iter(desk.held_by(&hold.attempt)),
+        BTreeSet::from(["alice".into(), "bob".into()])
+    );
+    desk.grants("alice", &hold.attempt);
+    desk.grants("bob", &hold.attempt);
+    assert_eq!(stored(&mut desk, &third).state, MeetingState::Confirmed);
+    assert!(desk.booked("carol").contains(&third));
+}
+
+#[test]
+fn a_named_slot_that_is_refused_is_taken_by_displacing_if_that_is_enough() {
+    let mut desk = Desk::new(&["alice", "carol"]);
+    book(&mut desk, hour(0), spec(&["alice"], 4));
+    let old = book(&mut desk, hour(0), yielding(&["carol"]));
+    let spec = MeetingSpec { minimum_participants: 1, ..urgent(&["+alice", "+carol"], 1) };
+    let ticket = at(&mut desk, hour(0), spec);
+    let first = desk.hold();
+    assert_eq!((desk.held_by(&first.attempt), first.displaces), (vec!["alice".to_owned()], vec![]));
+    desk.refuses("alice", &first.attempt, Refusal::Booked);
+    let second = desk.hold();
+    assert_eq!((desk.held_by(&second.attempt), second.displaces), (vec!["carol".to_owned()], vec![old]));
+    desk.grants("carol", &second.attempt);
+    assert_eq!(desk.answer(ticket).slot, Some(hour(0)));
+}
+
+#[test]
+fn a_move_under_way_is_given_up_in_the_transaction_that_displaces_its_meeting() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice", "bob"]));
+    let moving = desk.command(to(&old, hour(2)));
+    let open = desk.hold().attempt;
+    desk.grants("bob", &open);
+    at(&mut desk, hour(0), urgent(&["alice"], 1));
+    let hold = desk.hold();
+    assert_eq!(hold.displaces, std::slice::from_ref(&old));
+    desk.slow = true;
+    desk.grants("alice", &hold.attempt);
+    desk.grants("alice", &open);
+    assert_eq!(desk.state(&open), AttemptState::Holding);
+    desk.commit();
+    assert_eq!((desk.state(&open), desk.state(&old)), (AttemptState::Aborted, AttemptState::Superseded));
+    assert_eq!(refused(&desk, moving), Some(Refused::NotConfirmed(MeetingState::Displaced)));
+    let released = desk.released(&open);
+    let names: BTreeSet<&str> = released.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, BTreeSet::from(["alice", "bob"]));
+    assert!(released.iter().all(|(_, cause)| *cause == ReleaseCause::Aborted));
+    // No number is given out twice.
+    desk.slow = false;
+    let query = desk.query();
+    desk.free("alice", &query, &[hour(3)]);
+    desk.free("bob", &query, &[hour(3)]);
+    assert!(desk.hold().attempt.n > open.n);
+    assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
+}
+
+#[test]
+fn a_move_under_way_goes_on_if_the_displacing_decision_is_refused() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let old = book(&mut desk, hour(0), yielding(&["bob"]));
+    let moving = desk.command(to(&old, hour(2)));
+    let open = desk.hold().attempt;
+    at(&mut desk, hour(0), urgent(&["+alice", "+bob"], 1));
+    let hold = desk.hold();
+    desk.grants("bob", &hold.attempt);
+    // Alice's journal begins a new life, and her vote overtakes it on its way to the disk.
+    desk.slow = true;
+    desk.register_as("alice", "another journal", 1, &[], &[]);
+    desk.grants("alice", &hold.attempt);
+    desk.slow = false;
+    desk.commit();
+    assert_ne!(desk.state(&hold.attempt), AttemptState::Committed);
+    assert_eq!(stored(&mut desk, &old).state, MeetingState::Confirmed);
+    assert_eq!(desk.state(&open), AttemptState::Holding);
+    desk.grants("bob", &open);
+    assert_eq!(desk.answer(moving).slot, Some(hour(2)));
+    assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
+}
+
+#[test]
+fn a_meeting_cancelled_meanwhile_is_not_displaced() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice", "bob"]));
+    let ticket = at(&mut desk, hour(0), urgent(&["alice"], 1));
+    let first = desk.hold().attempt;
+    desk.command(Command::Cancel { meeting: old.meeting.clone(), version: None });
+    desk.grants("alice", &first);
+    assert_eq!(desk.state(&first), AttemptState::Aborted, "D3 rests on the meeting as it was read");
+    let second = desk.hold();
+    assert_eq!((second.slot, &second.displaces), (hour(0), &vec![]));
+    desk.grants("alice", &second.attempt);
+    assert_eq!(desk.answer(ticket).slot, Some(hour(0)));
+    assert_eq!(stored(&mut desk, &old).state, MeetingState::Cancelled);
+    assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
+}
+
+#[test]
+fn a_cancel_that_crosses_the_decision_cancels_the_displaced_meeting() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice", "bob"]));
+    at(&mut desk, hour(0), urgent(&["alice"], 1));
+    let hold = desk.hold().attempt;
+    desk.slow = true;
+    desk.grants("alice", &hold);
+    let cancel = desk.command(Command::Cancel { meeting: old.meeting.clone(), version: None });
+    desk.slow = false;
+    desk.commit();
+    assert_eq!(desk.answer(cancel).state, MeetingState::Cancelled);
+    assert_eq!(stored(&mut desk, &old).state, MeetingState::Cancelled);
+    assert_eq!(desk.state(&hold), AttemptState::Committed);
+    assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
+}
+
+#[test]
+fn a_refused_overlay_displaces_nobody() {
+    let mut desk = Desk::new(&["alice"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice"]));
+    let ticket = at(&mut desk, hour(0), urgent(&["alice"], 1));
+    let hold = desk.hold().attempt;
+    desk.refuses("alice", &hold, Refusal::Busy);
+    assert_eq!(desk.answer(ticket).state, MeetingState::Failed);
+    assert_eq!(stored(&mut desk, &old).state, MeetingState::Confirmed);
+    assert_eq!(desk.booked("alice"), [old]);
+}
+
+#[test]
+fn a_restart_goes_on_with_what_was_displaced() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice", "bob"]));
+    book(&mut desk, hour(0), urgent(&["alice"], 1));
+    desk.restart();
+    desk.register("alice", 0, &[], &[]);
+    desk.register("bob", 0, &[], &[]);
+    let query = desk.query();
+    desk.free("alice", &query, &[hour(3)]);
+    desk.free("bob", &query, &[hour(3)]);
+    let again = desk.hold();
+    assert_eq!((&again.attempt.meeting, again.slot), (&old.meeting, hour(3)));
+}
+
+#[test]
+fn a_drain_leaves_the_search_to_the_next_start() {
+    let mut desk = Desk::new(&["alice"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice"]));
+    at(&mut desk, hour(0), urgent(&["alice"], 1));
+    let hold = desk.hold().attempt;
+    desk.input(Input::Drain(limits::DRAIN));
+    desk.grants("alice", &hold);
+    assert_eq!((desk.core.live_count(), desk.state(&hold)), (0, AttemptState::Committed));
+    assert_eq!(stored(&mut desk, &old).state, MeetingState::Displaced);
+}
+
+#[test]
+fn what_was_found_says_what_it_would_displace() {
+    let mut desk = Desk::new(&["alice"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice"]));
+    let ticket = desk.command(Command::Find { spec: urgent(&["alice"], 2), options: options(), limit: 10 });
+    let query = desk.query();
+    desk.free("alice", &query, &[hour(0), hour(1)]);
+    let Some(Reply::Found { candidates, .. }) = desk.reply(ticket) else { panic!("no answer") };
+    let found: Vec<_> = candidates.iter().map(|c| (c.slot, c.displaces.clone())).collect();
+    assert_eq!(found, [(hour(1), vec![]), (hour(0), vec![old.meeting.clone()])]);
+}
+
+#[test]
+fn an_agent_that_still_has_it_is_told_that_it_was_displaced() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice", "bob"]));
+    let row = desk.row(&old);
+    book(&mut desk, hour(0), urgent(&["alice"], 1));
+    desk.acks("bob", &old, AckKind::Release);
+    desk.sent.clear();
+    desk.register("bob", 9, &[], &[&row]);
+    assert_eq!(desk.released(&old), [("bob".to_owned(), ReleaseCause::Displaced)]);
+}
