@@ -322,9 +322,9 @@ impl Host {
             if same || !readable {
                 return member.machine.calendar_changed();
             }
-            // Who the participant is, is told by registering. What is held is asked about anew.
+            // Who the participant is, is told by registering.
             member.profile = fresh;
-            member.machine = Participant::new(member.profile.clone(), member.machine.journal().clone());
+            member.machine.set_profile(member.profile.clone());
             if connected { member.machine.connected(now) } else { Output::default() }
         });
     }

@@ -132,6 +132,8 @@ pub const REGISTER_WITHDRAWN: usize = 10_000;
 pub const ENGINE_QUEUE: usize = 16_384;
 /// Requests alive at once; more are refused with RESOURCE_EXHAUSTED.
 pub const LIVE_MEETINGS: usize = 20_000;
+/// Greatest step from one life of the store to the next.
+pub const GENERATION_STEP: u64 = 4_096;
 /// Most transactions in one commit group.
 pub const COMMIT_GROUP: usize = 512;
 /// Events kept for replay.

@@ -20,6 +20,8 @@ pub struct Promise {
     pub blocked: TimeRange,
     /// Of a hold: whether its lease is over.
     pub lease_over: bool,
+    /// Of a booking: the revision of its details; 0: unsaid.
+    pub revision: u64,
 }
 
 /// A booking that an agent has to have.
@@ -39,6 +41,9 @@ pub struct Booking {
     pub attendees: Vec<ParticipantId>,
     /// SEQUENCE of RFC 5545.
     pub sequence: u32,
+    /// The meeting's version when this was said: rises with the details.
+    #[serde(default)]
+    pub revision: u64,
 }
 
 /// How a registration introduces a participant.
@@ -137,6 +142,8 @@ pub enum AgentMessage {
         attempt: Attempt,
         /// What.
         kind: AckKind,
+        /// Of a confirm: the revision of its booking; 0: unsaid.
+        revision: u64,
         /// The journal's sequence number after it.
         sequence: u64,
     },

@@ -31,7 +31,10 @@ use super::message::{
     ReleaseCause, SchedulerMessage, Vote,
 };
 use super::slots;
-use super::time::{Mono, Now, TimeRange};
+use super::time::{Mono, Now, TimeRange, sub};
+
+/// How long after its end a booking is still reported: more than any two clocks should differ by.
+pub const REPORTED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long until an unanswered Register, Resolve or Withdraw is sent again.
 pub const ASK_AGAIN: Duration = Duration::from_secs(2);
@@ -211,6 +214,11 @@ impl Participant {
         Output { messages: vec![self.register(now)], ..Output::default() }
     }
 
+    /// Who the participant is changed; it is told by registering. Promises and leases stand.
+    pub fn set_profile(&mut self, profile: Profile) {
+        self.profile = profile;
+    }
+
     /// The stream broke. Promises stand.
     pub fn disconnected(&mut self) {
         self.link = Link::Down;
@@ -290,15 +298,16 @@ impl Participant {
 
     fn register(&self, now: Now) -> AgentMessage {
         let journal = &self.journal;
-        // What is over binds nobody any more: only holds are reported for ever.
-        let stands =
-            |row: &&PromiseRow| row.state == PromiseState::Held || row.booking.blocked.end > now.wall;
+        // What is over binds nobody any more: only holds are reported for ever. The scheduler's clock may be behind.
+        let since = sub(now.wall, REPORTED_AFTER);
+        let stands = |row: &&PromiseRow| row.state == PromiseState::Held || row.booking.blocked.end > since;
         let of = |state: PromiseState| {
             let rows = journal.promises.values().filter(stands).filter(move |row| row.state == state);
             rows.map(|row| Promise {
                 attempt: row.booking.attempt.clone(),
                 blocked: row.booking.blocked,
                 lease_over: self.ask.get(&row.booking.attempt).is_some_and(|at| *at <= now.mono),
+                revision: row.booking.revision,
             })
             .collect()
         };
@@ -395,6 +404,7 @@ impl Participant {
             organizer: hold.organizer.clone(),
             attendees: Vec::new(),
             sequence: 0,
+            revision: 0,
         };
         let row = PromiseRow { state: PromiseState::Held, booking, displaces: hold.displaces.clone() };
         self.write(out, JournalRecord::Promise(row));
@@ -426,11 +436,11 @@ impl Participant {
     fn confirm(&mut self, now: Now, booking: &Booking, displaces: &[Attempt], out: &mut Output) {
         let attempt = &booking.attempt;
         if self.journal.withdrawn.contains_key(attempt) {
-            return self.ack(attempt, AckKind::Confirm, out);
+            return self.ack(attempt, AckKind::Confirm, booking.revision, out);
         }
         let known = self.journal.promises.get(attempt).cloned();
         if known.is_none() && self.journal.released(attempt) {
-            return self.ack(attempt, AckKind::Confirm, out);
+            return self.ack(attempt, AckKind::Confirm, booking.revision, out);
         }
         let mut dropped = displaces.to_vec();
         dropped.extend(known.iter().flat_map(|row| row.displaces.clone()));
@@ -450,7 +460,7 @@ impl Participant {
                 self.forget(&old, out);
             }
         }
-        self.ack(attempt, AckKind::Confirm, out);
+        self.ack(attempt, AckKind::Confirm, booking.revision, out);
     }
 
     /// These, and what they in turn displaced: the confirm that would have dropped it may have been lost.
@@ -497,7 +507,7 @@ impl Participant {
         } else if !self.journal.released(attempt) {
             self.write(out, JournalRecord::Tombstone(attempt.clone()));
         }
-        self.ack(attempt, AckKind::Release, out);
+        self.ack(attempt, AckKind::Release, 0, out);
     }
 
     /// Drops a promise for good.
@@ -532,11 +542,12 @@ impl Participant {
         });
     }
 
-    fn ack(&self, attempt: &Attempt, kind: AckKind, out: &mut Output) {
+    fn ack(&self, attempt: &Attempt, kind: AckKind, revision: u64, out: &mut Output) {
         out.messages.push(AgentMessage::Ack {
             participant: self.profile.id.clone(),
             attempt: attempt.clone(),
             kind,
+            revision,
             sequence: self.journal.sequence,
         });
     }

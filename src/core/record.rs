@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{Attempt, AttemptNumber, Epoch, Lineage, MeetingId, ParticipantId, RequestId};
 use super::message::{AckKind, Booking, ReleaseCause};
-use super::model::{EventKind, Meeting, Rank};
+use super::model::{EventKind, Meeting, MeetingState, Rank};
 use super::time::{Instant, TimeRange};
 
 /// Where an attempt is in its life.
@@ -248,8 +248,15 @@ pub struct Snapshot {
 pub struct ParticipantPromises {
     /// The booked rows of the participant whose time has not ended, with what a confirm of each says.
     pub booked: Vec<Booking>,
-    /// For each attempt that the agent reported: its row, if there is one.
-    pub reported: Vec<(Attempt, Option<AttemptRow>)>,
+    /// For each attempt that the agent reported: its row and where its meeting is in its life, if there is one.
+    pub reported: Vec<(Attempt, Option<(AttemptRow, MeetingState)>)>,
+}
+
+impl ParticipantPromises {
+    /// The row of an attempt that the agent reported, and where its meeting is in its life.
+    pub fn reported_row(&self, attempt: &Attempt) -> Option<&(AttemptRow, MeetingState)> {
+        self.reported.iter().find(|(reported, _)| reported == attempt).and_then(|(_, row)| row.as_ref())
+    }
 }
 
 /// A read that sees all transactions ordered before it.

@@ -352,8 +352,10 @@ impl Image {
                 ReadResult::Displaceable(self.displaceable(participants, during, *below))
             }
             Read::Promises { participant, reported, after } => {
+                let row = |name: &Attempt| self.attempts.get(name).cloned();
+                let state = |name: &Attempt| self.meetings.get(&name.meeting).map(|meeting| meeting.state);
                 let reported =
-                    reported.iter().map(|name| (name.clone(), self.attempts.get(name).cloned())).collect();
+                    reported.iter().map(|name| (name.clone(), row(name).zip(state(name)))).collect();
                 let booked = self.promised(participant, *after);
                 ReadResult::Promises(Box::new(ParticipantPromises { booked, reported }))
             }
@@ -417,8 +419,9 @@ impl Image {
             blocked: row.blocked,
             title: meeting.spec.title.clone(),
             organizer: meeting.spec.organizer.clone(),
-            attendees: row.commit_set.clone(),
+            attendees: self.bookings.get(attempt).into_iter().flat_map(|rows| rows.keys().cloned()).collect(),
             sequence: meeting.sequence,
+            revision: meeting.version,
         })
     }
 

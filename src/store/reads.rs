@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::core::ids::{Attempt, Epoch, MeetingId, ParticipantId, RequestId};
 use crate::core::limits;
 use crate::core::message::Booking;
-use crate::core::model::Meeting;
+use crate::core::model::{Meeting, MeetingState};
 use crate::core::record::{
     AttemptRow, AttemptState, Condition, Delivery, DeliveryBody, ParticipantPromises, Read, ReadResult,
     Snapshot,
@@ -23,12 +23,17 @@ pub const OVERLAPPING: &str = "SELECT meeting_id, n FROM bookings
      AND start_us < ?3 AND end_us > ?2 AND start_us < end_us";
 
 /// What a confirm of each booked row of ?1 that ends after ?2 says.
-pub const PROMISED: &str = "SELECT b.meeting_id, b.n, a.body, m.title, m.organizer, m.sequence
+pub const PROMISED: &str = "SELECT b.meeting_id, b.n, a.body, m.title, m.organizer, m.sequence,
+       m.version
      FROM bookings b
      CROSS JOIN attempts a ON a.meeting_id = b.meeting_id AND a.n = b.n
      CROSS JOIN meetings m ON m.id = b.meeting_id
      WHERE b.participant = ?1 AND b.start_us > ?2 - (SELECT longest_us FROM store) AND b.end_us > ?2
      ORDER BY b.start_us, b.end_us, b.meeting_id, b.n";
+
+/// Who has a booked row of an attempt: who attends it now.
+pub const ATTENDING: &str =
+    "SELECT participant FROM bookings WHERE meeting_id = ?1 AND n = ?2 ORDER BY participant";
 
 /// Meetings with live work. The confirmed ones are found by their attempts: most of all meetings are confirmed.
 pub const LIVE_MEETINGS: &str = "SELECT id, body FROM meetings WHERE state IN ('SCHEDULING', 'DISPLACED')
@@ -134,13 +139,28 @@ pub fn read(db: &Connection, read: &Read) -> rusqlite::Result<ReadResult> {
         }
         Read::Promises { participant, reported, after } => {
             let booked = promised(db, participant, *after)?;
+            let found = |name: &Attempt| -> rusqlite::Result<Option<(AttemptRow, MeetingState)>> {
+                Ok(match attempt(db, name)? {
+                    Some(row) => meeting_state(db, &name.meeting)?.map(|state| (row, state)),
+                    None => None,
+                })
+            };
             let reported = reported
                 .iter()
-                .map(|name| Ok((name.clone(), attempt(db, name)?)))
+                .map(|name| Ok((name.clone(), found(name)?)))
                 .collect::<rusqlite::Result<_>>()?;
             ReadResult::Promises(Box::new(ParticipantPromises { booked, reported }))
         }
     })
+}
+
+fn meeting_state(db: &Connection, id: &MeetingId) -> rusqlite::Result<Option<MeetingState>> {
+    db.prepare_cached("SELECT state FROM meetings WHERE id = ?1")?
+        .query_row([id.as_str()], |row| {
+            let word = text(row, 0)?;
+            rows::meeting_state(word).ok_or_else(|| rows::bad("state", id, word))
+        })
+        .optional()
 }
 
 /// The meeting of an id.
@@ -165,11 +185,26 @@ fn attempt(db: &Connection, name: &Attempt) -> rusqlite::Result<Option<AttemptRo
 }
 
 fn promised(db: &Connection, participant: &ParticipantId, after: Instant) -> rusqlite::Result<Vec<Booking>> {
+    let mut attending = db.prepare_cached(ATTENDING)?;
     db.prepare_cached(PROMISED)?
         .query_map(params![participant.as_str(), keys::micros(after)], |row| {
             let name = rows::attempt(row, 0)?;
             let promised: rows::Promised = rows::from_json(text(row, 2)?, "attempt", &name.to_string())?;
-            Ok(promised.booking(name, row.get(3)?, row.get(4)?, row.get(5)?))
+            let attendees = attending
+                .query_map(params![name.meeting.as_str(), number(name.n)], |row| {
+                    Ok(ParticipantId::new(text(row, 0)?))
+                })?
+                .collect::<rusqlite::Result<_>>()?;
+            Ok(Booking {
+                attempt: name,
+                slot: promised.slot,
+                blocked: promised.blocked,
+                title: row.get(3)?,
+                organizer: row.get(4)?,
+                attendees,
+                sequence: row.get(5)?,
+                revision: row.get::<_, i64>(6)?.cast_unsigned(),
+            })
         })?
         .collect()
 }

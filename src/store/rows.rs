@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::core::ids::{Attempt, AttemptNumber, Epoch, Lineage, MeetingId, ParticipantId};
-use crate::core::message::{AckKind, Booking, ReleaseCause};
+use crate::core::message::{AckKind, ReleaseCause};
 use crate::core::model::{EventKind, Meeting, MeetingState};
 use crate::core::record::{AttemptRow, AttemptState, NewEvent, ParticipantRow};
 use crate::core::time::{Instant, TimeRange};
@@ -75,17 +75,10 @@ pub fn attempt_row(state: &str, body: &str, of: &Attempt) -> rusqlite::Result<At
 /// What a confirm needs of an attempt's body; the rest of it is skipped.
 #[derive(serde::Deserialize)]
 pub struct Promised {
-    slot: TimeRange,
-    blocked: TimeRange,
-    commit_set: Vec<ParticipantId>,
-}
-
-impl Promised {
-    /// What a confirm of the attempt says.
-    pub fn booking(self, attempt: Attempt, title: String, organizer: String, sequence: u32) -> Booking {
-        let Self { slot, blocked, commit_set: attendees } = self;
-        Booking { attempt, slot, blocked, title, organizer, attendees, sequence }
-    }
+    /// The slot.
+    pub slot: TimeRange,
+    /// With its buffers.
+    pub blocked: TimeRange,
 }
 
 /// The columns of `participants`, in the order of [`participant`].
@@ -143,7 +136,7 @@ macro_rules! words {
     };
 }
 
-words!(meeting_state_word, MeetingState {
+words!(meeting_state_word, meeting_state, MeetingState {
     Scheduling = "SCHEDULING",
     Confirmed = "CONFIRMED",
     Failed = "FAILED",

@@ -271,6 +271,7 @@ mod tests {
                 organizer: String::new(),
                 attendees: names.iter().map(ParticipantId::new).collect(),
                 sequence: 0,
+                revision: 1,
             });
             names.map(|name| {
                 let body = DeliveryBody::Confirm { booking: booking.clone(), displaces: Vec::new() };
@@ -303,6 +304,7 @@ mod tests {
         for query in [
             reads::OVERLAPPING,
             reads::PROMISED,
+            reads::ATTENDING,
             reads::LIVE_MEETINGS,
             reads::HOLDING,
             reader::BY_STATE,

@@ -178,7 +178,13 @@ fn promises(
     each(list, path, found, |value, path, found| {
         let attempt = attempt(&value.meeting_id, value.attempt, path, found);
         let blocked = range(value.blocked.as_ref(), &path.field("blocked"), found);
-        Some(Promise { attempt: attempt?, blocked: blocked?, lease_over: value.lease_over })
+        let revision = number(value.revision, &path.field("revision"), found);
+        Some(Promise {
+            attempt: attempt?,
+            blocked: blocked?,
+            lease_over: value.lease_over,
+            revision: revision?,
+        })
     })
 }
 
@@ -280,8 +286,15 @@ fn ack(value: &pb::Ack, who: Option<ParticipantId>, found: &mut Violations) -> O
         Some(Kind::Unspecified) => found.none(&path, "is required"),
         None => None,
     };
+    let revision = number(value.revision, &ROOT.field("revision"), found);
     let sequence = sequence(value.journal_sequence, found);
-    Some(AgentMessage::Ack { participant: who?, attempt: attempt?, kind: kind?, sequence: sequence? })
+    Some(AgentMessage::Ack {
+        participant: who?,
+        attempt: attempt?,
+        kind: kind?,
+        revision: revision?,
+        sequence: sequence?,
+    })
 }
 
 /// Writes what an agent says.
@@ -305,7 +318,7 @@ pub fn pb_agent_message(message: &AgentMessage) -> pb::AgentMessage {
             answer: Some(pb_vote(vote)),
             journal_sequence: *sequence,
         }),
-        AgentMessage::Ack { attempt, kind, sequence, .. } => {
+        AgentMessage::Ack { attempt, kind, revision, sequence, .. } => {
             let kind = match kind {
                 AckKind::Confirm => pb::ack::Kind::Confirm,
                 AckKind::Release => pb::ack::Kind::Release,
@@ -316,6 +329,7 @@ pub fn pb_agent_message(message: &AgentMessage) -> pb::AgentMessage {
                 attempt: attempt.n.0,
                 kind: kind.into(),
                 journal_sequence: *sequence,
+                revision: *revision,
             })
         }
         AgentMessage::Resolve { attempt, .. } => Pb::Resolve(pb::Resolve {
@@ -342,6 +356,7 @@ fn pb_register(value: &Register) -> pb::Register {
         attempt: value.attempt.n.0,
         blocked: Some(pb_range(&value.blocked)),
         lease_over: value.lease_over,
+        revision: value.revision,
     };
     let withdrawal = |(attempt, reason): &(Attempt, String)| pb::Withdrawal {
         meeting_id: attempt.meeting.to_string(),

@@ -12,8 +12,8 @@ use crate::core::message::{
 use super::pb;
 use super::pb::scheduler_message::Message as Pb;
 use super::scalars::{
-    Lengths, attempt, attempt_ref, each, instant, length, meeting, optional_range, participant, pb_count,
-    pb_length, pb_range, range, timestamp,
+    Lengths, attempt, attempt_ref, each, instant, length, meeting, number, optional_range, participant,
+    pb_count, pb_length, pb_range, range, timestamp,
 };
 use super::validate::{InvalidRequest, Path, ROOT, Violations};
 
@@ -154,6 +154,7 @@ fn pb_booking(value: &Booking) -> pb::Booking {
         organizer: value.organizer.clone(),
         attendees: value.attendees.iter().map(ParticipantId::to_string).collect(),
         sequence: pb_count(value.sequence),
+        revision: value.revision,
     }
 }
 
@@ -360,6 +361,7 @@ fn booking(value: &pb::Booking, path: &Path<'_>, found: &mut Violations) -> Opti
     let sequence = u32::try_from(value.sequence)
         .ok()
         .or_else(|| found.none(&path.field("sequence"), "must not be negative"));
+    let revision = number(value.revision, &path.field("revision"), found);
     Some(Booking {
         attempt: attempt?,
         slot: slot?,
@@ -368,6 +370,7 @@ fn booking(value: &pb::Booking, path: &Path<'_>, found: &mut Violations) -> Opti
         organizer: value.organizer.clone(),
         attendees: attendees?,
         sequence: sequence?,
+        revision: revision?,
     })
 }
 

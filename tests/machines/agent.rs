@@ -67,6 +67,7 @@ fn booking(meeting: &str, n: u64, slot: TimeRange) -> Booking {
         organizer: String::new(),
         attendees: vec![who("alice")],
         sequence: 0,
+        revision: 1,
     }
 }
 
@@ -419,4 +420,71 @@ fn an_overlay_that_is_given_up_leaves_what_it_lay_over() {
     alice.hears(2, over("m", 2, hour(0), &[attempt("m", 1)]));
     alice.hears(3, release("m", 2, ReleaseCause::Aborted));
     assert_eq!((alice.state("m", 1), alice.state("m", 2)), (Some(PromiseState::Confirmed), None));
+}
+
+/// What it says of itself when it registers.
+fn introduction(output: &Output) -> &quorate::core::message::Register {
+    match output.messages.as_slice() {
+        [AgentMessage::Register(register)] => register,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn profile(display_name: &str) -> Profile {
+    Profile {
+        id: who("alice"),
+        display_name: display_name.into(),
+        time_zone: None,
+        disclosure: Disclosure::AskedSlotsOnly,
+    }
+}
+
+#[test]
+fn another_name_ends_no_lease() {
+    let mut machine = Participant::new(profile("alice"), Journal { id: "j".into(), ..Journal::default() });
+    machine.connected(now(0));
+    let registered = Registered {
+        participant: who("alice"),
+        epoch: Epoch(1),
+        lineage: Lineage(1),
+        bookings: Vec::new(),
+        generation: 0,
+        incarnation: String::new(),
+    };
+    machine.receive(now(0), SchedulerMessage::Registered(Box::new(registered)), &Own(Vec::new()));
+    machine.receive(now(1), hold("m", 1, hour(0)), &Own(Vec::new()));
+    machine.set_profile(profile("Alice"));
+    let output = machine.connected(now(2));
+    let register = introduction(&output);
+    assert_eq!((register.display_name.as_str(), register.held[0].lease_over), ("Alice", false));
+}
+
+#[test]
+fn what_has_just_ended_is_still_reported() {
+    let mut machine = Participant::new(profile("alice"), Journal { id: "j".into(), ..Journal::default() });
+    machine.connected(now(0));
+    machine.receive(now(0), confirm("m", 1, hour(0)), &Own(Vec::new()));
+    let ended =
+        |seconds| Now { mono: Mono::default(), wall: hour(0).end + chrono::Duration::seconds(seconds) };
+    assert_eq!(introduction(&machine.connected(ended(60))).booked.len(), 1);
+    assert!(introduction(&machine.connected(ended(24 * 3600))).booked.is_empty());
+}
+
+#[test]
+fn a_booking_under_a_hold_that_overlays_it_is_installed() {
+    let mut machine = Participant::new(profile("alice"), Journal { id: "j".into(), ..Journal::default() });
+    let promise = SchedulerMessage::Registered(Box::new(Registered {
+        participant: who("alice"),
+        epoch: Epoch(1),
+        lineage: Lineage(1),
+        bookings: Vec::new(),
+        generation: 0,
+        incarnation: String::new(),
+    }));
+    machine.connected(now(0));
+    machine.receive(now(0), promise, &Own(Vec::new()));
+    machine.receive(now(0), over("new", 1, hour(0), &[attempt("old", 1)]), &Own(Vec::new()));
+    let output = machine.receive(now(0), confirm("old", 1, hour(0)), &Own(Vec::new()));
+    assert!(acked(&output, AckKind::Confirm));
+    assert_eq!(machine.journal().promises.len(), 2);
 }

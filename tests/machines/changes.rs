@@ -1,8 +1,8 @@
 //! Changing what stands: moves, updates, cancels and withdrawals, and what they may cross on their way.
 
 use quorate::core::coordinator::{Change, Command, Refused, Reply};
-use quorate::core::ids::{Attempt, Ticket};
-use quorate::core::message::{AckKind, ReleaseCause};
+use quorate::core::ids::{Attempt, AttemptNumber, MeetingId, Ticket};
+use quorate::core::message::{AckKind, Refusal, ReleaseCause};
 use quorate::core::model::{AttendeeStatus, MeetingState};
 use quorate::core::record::AttemptState;
 use quorate::core::time::TimeRange;
@@ -257,4 +257,75 @@ fn an_etag_of_an_older_version_is_refused() {
     let attempt = desk.book(hour(0), &["alice"]);
     let ticket = desk.command(Command::Cancel { meeting: attempt.meeting.clone(), version: Some(99) });
     assert_eq!(desk.reply(ticket), Some(&Reply::Refused(Refused::VersionMismatch)));
+}
+
+#[test]
+fn every_cancel_is_answered_whatever_was_on_its_way() {
+    let mut desk = Desk::new(&["alice"]);
+    desk.schedule_at(hour(0), &["alice"]);
+    let attempt = desk.hold().attempt;
+    desk.slow = true;
+    let tickets = [cancel(&mut desk, &attempt), cancel(&mut desk, &attempt)];
+    desk.slow = false;
+    desk.commit();
+    for ticket in tickets {
+        assert_eq!(desk.answer(ticket).state, MeetingState::Cancelled);
+    }
+}
+
+#[test]
+fn a_cancel_behind_the_failure_of_a_move_cancels_the_meeting() {
+    let mut desk = Desk::new(&["alice"]);
+    let old = desk.book(hour(1), &["alice"]);
+    desk.command(to(&old, hour(2)));
+    let moving = desk.hold().attempt;
+    desk.slow = true;
+    desk.refuses("alice", &moving, Refusal::Busy);
+    let ticket = cancel(&mut desk, &old);
+    desk.slow = false;
+    desk.commit();
+    assert_eq!(desk.answer(ticket).state, MeetingState::Cancelled);
+    assert!(desk.booked("alice").is_empty());
+}
+
+#[test]
+fn a_cancel_behind_the_failure_of_a_new_meeting_is_told_so() {
+    let mut desk = Desk::new(&["alice"]);
+    desk.schedule_at(hour(1), &["alice"]);
+    let attempt = desk.hold().attempt;
+    desk.slow = true;
+    desk.refuses("alice", &attempt, Refusal::Busy);
+    let ticket = cancel(&mut desk, &attempt);
+    desk.slow = false;
+    desk.commit();
+    assert!(matches!(desk.reply(ticket), Some(Reply::Refused(Refused::AlreadyFailed))));
+}
+
+#[test]
+fn an_update_needs_nobody_who_has_left() {
+    let mut desk = Desk::new(&["alice", "bob", "carol"]);
+    let old = desk.book(hour(0), &["alice", "+bob"]);
+    desk.withdraws("bob", &old);
+    desk.acks("bob", &old, AckKind::Release);
+    let change = Change {
+        attendees: Some(attendees(&["alice", "+bob", "carol"])),
+        minimum_participants: Some(2),
+        ..Change::default()
+    };
+    let command = Command::Update { meeting: old.meeting.clone(), version: None, change, options: options() };
+    let ticket = desk.command(command);
+    let attempt = desk.hold().attempt;
+    assert!(!desk.held_by(&attempt).contains(&"bob".to_owned()), "he left");
+    desk.grants("alice", &attempt);
+    desk.grants("carol", &attempt);
+    assert_eq!(desk.answer(ticket).attendees[1].status, AttendeeStatus::Declined);
+    assert_eq!(desk.state(&attempt), AttemptState::Committed);
+}
+
+#[test]
+fn a_withdrawal_from_a_meeting_that_is_not_known_is_done_with() {
+    let mut desk = Desk::new(&["alice"]);
+    let nowhere = Attempt::new(MeetingId::new("nowhere"), AttemptNumber(1));
+    desk.withdraws("alice", &nowhere);
+    assert_eq!(desk.released(&nowhere), [("alice".to_owned(), ReleaseCause::Withdrawn)]);
 }

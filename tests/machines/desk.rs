@@ -139,6 +139,14 @@ impl Desk {
         desk
     }
 
+    /// Another desk, on a copy of the disk.
+    pub fn twin(&self) -> Self {
+        let mut twin = Self::new(&[]);
+        twin.disk = self.disk.copy();
+        twin.seed = self.seed + 100;
+        twin
+    }
+
     /// The process dies and another one starts on what is on the disk.
     pub fn restart(&mut self) {
         self.waiting.clear();
@@ -234,15 +242,34 @@ impl Desk {
         held: &[&AttemptRow],
         booked: &[&AttemptRow],
     ) {
+        let register = Self::introduction(name, journal, journal_sequence, held, booked);
+        self.agent(AgentMessage::Register(Box::new(register)));
+    }
+
+    /// Registers with a journal of its own, and says what `set` adds.
+    pub fn register_with(&mut self, name: &str, sequence: u64, set: impl FnOnce(&mut Register)) {
+        let mut register = Self::introduction(name, &format!("journal of {name}"), sequence, &[], &[]);
+        set(&mut register);
+        self.agent(AgentMessage::Register(Box::new(register)));
+    }
+
+    fn introduction(
+        name: &str,
+        journal: &str,
+        journal_sequence: u64,
+        held: &[&AttemptRow],
+        booked: &[&AttemptRow],
+    ) -> Register {
         let promises = |rows: &[&AttemptRow]| {
             let promise = |row: &&AttemptRow| Promise {
                 attempt: row.attempt.clone(),
                 blocked: row.blocked,
                 lease_over: false,
+                revision: 0,
             };
             rows.iter().map(promise).collect::<Vec<_>>()
         };
-        let register = Register {
+        Register {
             participant: who(name),
             display_name: name.into(),
             time_zone: None,
@@ -254,8 +281,7 @@ impl Desk {
             withdrawn: Vec::new(),
             scheduler_generation: 0,
             scheduler_incarnation: String::new(),
-        };
-        self.agent(AgentMessage::Register(Box::new(register)));
+        }
     }
 
     pub fn command(&mut self, command: Command) -> Ticket {
@@ -309,7 +335,17 @@ impl Desk {
     }
 
     pub fn acks(&mut self, name: &str, attempt: &Attempt, kind: AckKind) {
-        self.agent(AgentMessage::Ack { participant: who(name), attempt: attempt.clone(), kind, sequence: 2 });
+        self.acks_revision(name, attempt, kind, 0);
+    }
+
+    pub fn acks_revision(&mut self, name: &str, attempt: &Attempt, kind: AckKind, revision: u64) {
+        self.agent(AgentMessage::Ack {
+            participant: who(name),
+            attempt: attempt.clone(),
+            kind,
+            revision,
+            sequence: 2,
+        });
     }
 
     pub fn withdraws(&mut self, name: &str, attempt: &Attempt) {

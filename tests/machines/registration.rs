@@ -1,12 +1,12 @@
 //! "Registration is reconciliation" (PROTOCOL.md), cell by cell.
 
-use quorate::core::coordinator::Command;
-use quorate::core::ids::{Attempt, AttemptNumber, MeetingId};
-use quorate::core::message::{AckKind, Refusal, ReleaseCause, SchedulerMessage};
+use quorate::core::coordinator::{Change, Command};
+use quorate::core::ids::{Attempt, AttemptNumber, MeetingId, ParticipantId};
+use quorate::core::message::{AckKind, Promise, Refusal, ReleaseCause, SchedulerMessage};
 use quorate::core::model::MeetingState;
 use quorate::core::record::AttemptState;
 
-use super::desk::{Desk, hour, who};
+use super::desk::{Desk, hour, options, who};
 
 fn installed(desk: &Desk) -> Vec<Attempt> {
     let registered = desk.sent.iter().rev().find_map(|(_, m)| match m {
@@ -201,4 +201,149 @@ fn an_older_stream_speaks_no_more() {
         },
     ));
     assert_eq!(desk.state(&attempt), AttemptState::Committed);
+}
+
+#[test]
+fn what_a_restored_journal_has_too_much_goes_before_what_it_lacks_comes() {
+    let mut desk = Desk::new(&["alice"]);
+    let old = desk.book(hour(0), &["alice"]);
+    let row = desk.row(&old);
+    desk.command(Command::Cancel { meeting: old.meeting.clone(), version: None });
+    desk.acks("alice", &old, AckKind::Release);
+    let new = desk.book(hour(0), &["alice"]);
+    desk.register("alice", 0, &[], &[&row]);
+    let position = |wanted: &dyn Fn(&SchedulerMessage) -> bool| {
+        desk.sent.iter().position(|(_, message)| wanted(message)).expect("it was sent")
+    };
+    let released = position(
+        &|m| matches!(m, SchedulerMessage::Release { attempt, cause } if *attempt == old && *cause == ReleaseCause::Cancelled),
+    );
+    let registered = position(
+        &|m| matches!(m, SchedulerMessage::Registered(r) if r.bookings.iter().any(|b| b.attempt == new)),
+    );
+    assert!(released < registered);
+    assert_eq!(desk.released(&old).len(), 1, "and once");
+}
+
+#[test]
+fn a_restored_journal_gets_the_newer_details_of_what_it_has() {
+    let mut desk = Desk::new(&["alice"]);
+    let attempt = desk.book(hour(0), &["alice"]);
+    let row = desk.row(&attempt);
+    rename(&mut desk, &attempt);
+    desk.acks("alice", &attempt, AckKind::Confirm);
+    desk.sent.clear();
+    desk.register("alice", 0, &[], &[&row]);
+    assert_eq!(titles(&desk), ["retrospective"]);
+}
+
+#[test]
+fn older_details_are_seen_by_their_revision() {
+    let mut desk = Desk::new(&["alice"]);
+    let attempt = desk.book(hour(0), &["alice"]);
+    let version = desk.meeting(&attempt.meeting).expect("its row").version;
+    for (revision, expected) in [(version, 0), (version - 1, 1)] {
+        desk.sent.clear();
+        desk.register_with("alice", 9, |register| {
+            let promise = Promise { attempt: attempt.clone(), blocked: hour(0), lease_over: false, revision };
+            register.booked.push(promise);
+        });
+        assert_eq!(titles(&desk).len(), expected, "revision {revision}");
+    }
+    assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
+}
+
+#[test]
+fn an_ack_of_older_details_ends_neither_what_is_said_nor_what_is_on_its_way() {
+    let mut desk = Desk::new(&["alice"]);
+    desk.schedule_at(hour(0), &["alice"]);
+    let attempt = desk.hold().attempt;
+    desk.grants("alice", &attempt);
+    let first = desk.meeting(&attempt.meeting).expect("its row").version;
+    desk.slow = true;
+    rename(&mut desk, &attempt);
+    desk.commit();
+    desk.acks_revision("alice", &attempt, AckKind::Confirm, first);
+    desk.slow = false;
+    desk.commit();
+    assert_eq!((desk.undelivered().len(), desk.core.undelivered_count()), (1, 1), "on its way to the disk");
+    desk.acks_revision("alice", &attempt, AckKind::Confirm, first);
+    assert_eq!((desk.undelivered().len(), desk.core.undelivered_count()), (1, 1), "said since");
+    desk.acks_revision("alice", &attempt, AckKind::Confirm, first + 1);
+    assert_eq!((desk.undelivered().len(), desk.core.undelivered_count()), (0, 0));
+}
+
+#[test]
+fn changes_elsewhere_do_not_hold_up_a_registration() {
+    let mut desk = Desk::new(&["alice"]);
+    let moves = [(hour(0), hour(4)), (hour(1), hour(5))].map(|(from, to)| {
+        let old = desk.book(from, &["alice"]);
+        let (meeting, slot) = (old.meeting, Some(to));
+        let wish = Command::Reschedule {
+            meeting,
+            version: None,
+            slot,
+            window: None,
+            duration: None,
+            options: options(),
+        };
+        desk.command(wish);
+        desk.hold().attempt
+    });
+    desk.slow = true;
+    desk.register("bob", 0, &[], &[]);
+    desk.grants("alice", &moves[0]);
+    desk.commit();
+    desk.grants("alice", &moves[1]);
+    desk.commit();
+    let to_bob = |(to, m): &&(ParticipantId, SchedulerMessage)| {
+        to.as_str() == "bob" && matches!(m, SchedulerMessage::Registered(_))
+    };
+    assert_eq!(desk.sent.iter().filter(to_bob).count(), 1);
+}
+
+#[test]
+fn a_repeated_registration_of_a_new_journal_is_still_a_new_life() {
+    let mut desk = Desk::new(&["alice"]);
+    let attempt = desk.book(hour(0), &["alice"]);
+    desk.slow = true;
+    desk.register_as("alice", "another", 0, &[], &[]);
+    desk.register_as("alice", "another", 0, &[], &[]);
+    desk.slow = false;
+    desk.commit();
+    assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
+    assert_eq!(desk.confirmed(&attempt).len() + titles(&desk).len(), 1, "it gets its booking back");
+}
+
+#[test]
+fn no_journal_turns_the_generation_back() {
+    let mut desk = Desk::new(&["alice"]);
+    desk.register_with("alice", 9, |register| register.scheduler_generation = u32::MAX);
+    assert_eq!(desk.core.generation(), 0);
+    assert_eq!(desk.alarms.len(), 1);
+}
+
+#[test]
+fn two_lives_from_one_copy_of_the_store_give_different_numbers() {
+    let mut first = Desk::new(&["alice"]);
+    let mut second = first.twin();
+    first.restart();
+    second.restart();
+    assert!(first.core.generation() > 0 && second.core.generation() > 0);
+    assert_ne!(first.core.generation(), second.core.generation());
+}
+
+fn rename(desk: &mut Desk, attempt: &Attempt) {
+    let change = Change { title: Some("retrospective".into()), ..Change::default() };
+    let meeting = attempt.meeting.clone();
+    desk.command(Command::Update { meeting, version: None, change, options: options() });
+}
+
+/// The titles of the bookings that registrations brought.
+fn titles(desk: &Desk) -> Vec<String> {
+    let registered = desk.sent.iter().filter_map(|(_, message)| match message {
+        SchedulerMessage::Registered(registered) => Some(registered),
+        _ => None,
+    });
+    registered.flat_map(|r| r.bookings.iter().map(|b| b.title.clone())).collect()
 }

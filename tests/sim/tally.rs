@@ -32,9 +32,7 @@ pub const SITUATIONS: &[&str] = &[
     "a meeting was booked without somebody",
     "a restart took up a meeting and booked it",
     "a booked meeting was displaced",
-    "a meeting was displaced twice",
     "a displaced meeting found another slot",
-    "a displaced meeting found no other slot",
 ];
 
 /// How often each situation came up.

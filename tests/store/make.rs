@@ -153,6 +153,7 @@ pub fn confirm(name: &str, attempt: Attempt, slot: TimeRange, title: &str) -> De
         organizer: "olga".into(),
         attendees: all(&["ann", "bob"]),
         sequence: 1,
+        revision: 2,
     });
     let displaces = vec![Attempt::new(MeetingId::new("old"), AttemptNumber(7))];
     Delivery { participant: who(name), attempt, body: DeliveryBody::Confirm { booking, displaces } }

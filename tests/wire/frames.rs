@@ -48,6 +48,7 @@ fn promise(attempt: u64) -> pb::Promise {
         attempt,
         blocked: Some(range(TEN, TEN + 60)),
         lease_over: false,
+        revision: 0,
     }
 }
 
@@ -156,6 +157,7 @@ fn votes_and_acks() {
             attempt: 1,
             kind,
             journal_sequence: 0,
+            revision: 0,
         };
         assert_eq!(fields(&error(Agent::Ack(ack))), ["kind"]);
     }
@@ -270,6 +272,7 @@ fn booking(attendees: usize) -> Booking {
         organizer: "alice".to_owned(),
         attendees: (0..attendees).map(|n| id(&format!("p{n:0>127}"))).collect(),
         sequence: 0,
+        revision: 3,
     }
 }
 

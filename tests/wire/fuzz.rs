@@ -77,6 +77,7 @@ fn seeds() -> Vec<Vec<u8>> {
             attempt: 1,
             blocked: Some(range(TEN, TEN + 60)),
             lease_over: true,
+            revision: 1,
         }],
         ..pb::Register::default()
     };

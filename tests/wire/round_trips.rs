@@ -64,13 +64,16 @@ fn free() -> impl Strategy<Value = FreeTime> {
     parts.prop_map(|(range, preference, cost)| FreeTime { range, preference, cost })
 }
 
+/// A number that fits the store.
+fn sequence() -> impl Strategy<Value = u64> {
+    0..=i64::MAX as u64
+}
+
 fn register() -> impl Strategy<Value = Register> {
     let promise = || {
-        (attempt(), range(), any::<bool>()).prop_map(|(attempt, blocked, lease_over)| Promise {
-            attempt,
-            blocked,
-            lease_over,
-        })
+        (attempt(), range(), any::<bool>(), sequence()).prop_map(
+            |(attempt, blocked, lease_over, revision)| Promise { attempt, blocked, lease_over, revision },
+        )
     };
     let zone = option::of(prop::sample::select(vec!["Europe/Berlin".to_owned(), "UTC".to_owned()]));
     let disclosure = prop::sample::select(vec![Disclosure::AskedSlotsOnly, Disclosure::FreeBusy]);
@@ -104,7 +107,6 @@ fn vote() -> impl Strategy<Value = Vote> {
 }
 
 fn agent_message() -> impl Strategy<Value = AgentMessage> {
-    let sequence = || 0..=i64::MAX as u64;
     let kind = prop::sample::select(vec![AckKind::Confirm, AckKind::Release]);
     let answer = prop_oneof![vec(free(), 0..10).prop_map(Ok), text().prop_map(Err)];
     let leaves = (participant(), meeting(), option::of(1..=i64::MAX as u64), text(), sequence());
@@ -117,9 +119,15 @@ fn agent_message() -> impl Strategy<Value = AgentMessage> {
         (participant(), attempt(), vote(), sequence()).prop_map(|(participant, attempt, vote, sequence)| {
             AgentMessage::Vote { participant, attempt, vote, sequence }
         }),
-        (participant(), attempt(), kind, sequence()).prop_map(|(participant, attempt, kind, sequence)| {
-            AgentMessage::Ack { participant, attempt, kind, sequence }
-        }),
+        (participant(), attempt(), kind, sequence(), sequence()).prop_map(
+            |(participant, attempt, kind, revision, sequence)| AgentMessage::Ack {
+                participant,
+                attempt,
+                kind,
+                revision,
+                sequence
+            }
+        ),
         (participant(), attempt())
             .prop_map(|(participant, attempt)| AgentMessage::Resolve { participant, attempt }),
         participant().prop_map(|participant| AgentMessage::CalendarChanged { participant }),
@@ -141,8 +149,9 @@ fn slots() -> impl Strategy<Value = (TimeRange, TimeRange)> {
 }
 
 fn booking() -> impl Strategy<Value = Booking> {
-    (attempt(), slots(), text(), text(), vec(participant(), 0..5), 0..i32::MAX as u32).prop_map(
-        |(attempt, (slot, blocked), title, organizer, attendees, sequence)| Booking {
+    let numbers = (0..i32::MAX as u32, sequence());
+    (attempt(), slots(), text(), text(), vec(participant(), 0..5), numbers).prop_map(
+        |(attempt, (slot, blocked), title, organizer, attendees, (sequence, revision))| Booking {
             attempt,
             slot,
             blocked,
@@ -150,6 +159,7 @@ fn booking() -> impl Strategy<Value = Booking> {
             organizer,
             attendees,
             sequence,
+            revision,
         },
     )
 }

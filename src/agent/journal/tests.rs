@@ -26,6 +26,7 @@ fn promise(state: PromiseState, attempt: Attempt, start: i64) -> JournalRecord {
         organizer: "alice".to_owned(),
         attendees: vec![who("alice"), who("bob")],
         sequence: 3,
+        revision: 1,
     };
     JournalRecord::Promise(PromiseRow { state, booking, displaces: vec![super::tests::attempt(9, 1)] })
 }

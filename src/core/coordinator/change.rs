@@ -382,8 +382,8 @@ impl Coordinator {
         reason: String,
     ) {
         let Some(live) = self.live.get_mut(&meeting) else {
-            let read = Read::Meeting(meeting);
-            return self.read(read, Pending::ReadWithdraw { participant, n, reason });
+            let read = Read::Meeting(meeting.clone());
+            return self.read(read, Pending::ReadWithdraw { participant, meeting, n, reason });
         };
         if matches!(live.phase, Phase::Writing { .. }) {
             return live.inbox.push(Inbox::Withdraw { participant, n, reason });
@@ -413,13 +413,19 @@ impl Coordinator {
         &mut self,
         now: Now,
         participant: ParticipantId,
+        meeting: &MeetingId,
         n: Option<AttemptNumber>,
         reason: String,
         found: Option<(Meeting, Option<AttemptRow>)>,
     ) {
-        match found.as_ref().map(|(meeting, _)| &meeting.id) {
-            Some(id) if self.live.contains_key(id) || self.changing.contains_key(id) => {
+        match (found.as_ref().map(|(meeting, _)| &meeting.id), n) {
+            (Some(id), _) if self.live.contains_key(id) || self.changing.contains_key(id) => {
                 self.withdraw(now, participant, id.clone(), n, reason);
+            }
+            // Not known here: there is nothing to leave, and the agent may forget it.
+            (None, Some(n)) => {
+                let attempt = Attempt::new(meeting.clone(), n);
+                self.release_one(now, participant, attempt, ReleaseCause::Withdrawn);
             }
             _ => self.withdraw_booked(now, &participant, n, &reason, found),
         }

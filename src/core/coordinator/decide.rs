@@ -140,30 +140,8 @@ impl Coordinator {
             false => Reply::Meeting(Box::new(meeting)),
         };
         self.unhold(&attempt, &holding.row.asked);
-        self.finish_decided(now, id, live, reply);
-        self.after_decision(now, &attempt, true);
-    }
-
-    /// Cancels that came in while the decision was on its way are taken up now, against what was decided.
-    pub(super) fn finish_decided(&mut self, now: Now, id: &MeetingId, live: Live, reply: Reply) {
         self.finish(id, &reply);
-        self.take_up(now, id, live.inbox);
-    }
-
-    /// What came in for a job that is over is taken up against what is there now.
-    pub(super) fn take_up(&mut self, now: Now, id: &MeetingId, inbox: Vec<Inbox>) {
-        for waiting in inbox {
-            match waiting {
-                Inbox::Cancel(ticket, version) => {
-                    let command = Command::Cancel { meeting: id.clone(), version };
-                    self.change_command(now, ticket, command, now.mono + limits::DEADLINE_DEFAULT);
-                }
-                Inbox::Withdraw { participant, n, reason } => {
-                    self.withdraw(now, participant, id.clone(), n, reason);
-                }
-                Inbox::Deadline | Inbox::Drain => {}
-            }
-        }
+        self.after_decision(now, &attempt, true);
     }
 
     /// D3 or D1 met something else than it rests on.
@@ -298,5 +276,6 @@ pub(super) fn booking_of(meeting: &Meeting, row: &AttemptRow, attendees: Vec<Par
         organizer: meeting.spec.organizer.clone(),
         attendees,
         sequence: meeting.sequence,
+        revision: meeting.version,
     }
 }

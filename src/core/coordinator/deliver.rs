@@ -94,9 +94,24 @@ impl Coordinator {
     }
 
     /// An acknowledgement: the delivery is done (D5).
-    pub(super) fn acked(&mut self, now: Now, participant: ParticipantId, attempt: Attempt, kind: AckKind) {
+    pub(super) fn acked(
+        &mut self,
+        now: Now,
+        participant: ParticipantId,
+        attempt: Attempt,
+        kind: AckKind,
+        revision: u64,
+    ) {
         let entry = self.undelivered.get(&participant).and_then(|all| all.get(&attempt));
-        if entry.is_none_or(|e| e.delivery.body.kind() != kind) {
+        let answers = |body: &DeliveryBody| match body {
+            DeliveryBody::Confirm { booking, .. } => revision == 0 || revision == booking.revision,
+            DeliveryBody::Release(_) => true,
+        };
+        // An ack of what was said before ends neither what is said now nor what is on its way to the disk.
+        let key = (participant, attempt);
+        let outdated = self.delivered_anew.contains_key(&key);
+        let (participant, attempt) = key;
+        if outdated || entry.is_none_or(|e| e.delivery.body.kind() != kind || !answers(&e.delivery.body)) {
             self.counters.stale += 1;
             return;
         }
@@ -191,16 +206,16 @@ impl Coordinator {
             }
             AttemptState::Holding => return self.abort_found(&row),
             AttemptState::Committed if booked && attends => {
-                let booking = Arc::new(decide::booking_of(&meeting, &row, row.commit_set.clone()));
+                let attends = |o: &&AttendeeOutcome| o.status == AttendeeStatus::Attending;
+                let attending = meeting.attendees.iter().filter(attends).map(|o| o.id.clone()).collect();
+                let booking = Arc::new(decide::booking_of(&meeting, &row, attending));
                 let body = DeliveryBody::Confirm { booking, displaces: row.displaces.clone() };
                 return self.tell_booked(&meeting, Delivery { participant, attempt, body });
             }
             AttemptState::Committed if booked => ReleaseCause::Withdrawn,
             AttemptState::Committed => ReleaseCause::NotNeeded,
             AttemptState::Aborted => ReleaseCause::Aborted,
-            AttemptState::Superseded if meeting.state == MeetingState::Cancelled => ReleaseCause::Cancelled,
-            AttemptState::Superseded if meeting.state == MeetingState::Displaced => ReleaseCause::Displaced,
-            AttemptState::Superseded => ReleaseCause::Moved,
+            AttemptState::Superseded => superseded_by(meeting.state),
         };
         self.release_one(now, participant, attempt, cause);
     }
@@ -214,5 +229,14 @@ impl Coordinator {
         ];
         let writes = vec![Write::Delivery(delivery.clone())];
         self.apply(Transaction { conditions, writes }, Pending::Tell(delivery));
+    }
+}
+
+/// Why a booking is over that once stood, by where its meeting is now.
+pub(super) fn superseded_by(state: MeetingState) -> ReleaseCause {
+    match state {
+        MeetingState::Cancelled => ReleaseCause::Cancelled,
+        MeetingState::Displaced => ReleaseCause::Displaced,
+        MeetingState::Scheduling | MeetingState::Confirmed | MeetingState::Failed => ReleaseCause::Moved,
     }
 }

@@ -232,11 +232,7 @@ impl Coordinator {
             let id = one.before.id.clone();
             self.changed(&id);
             self.counters.displaced += 1;
-            let mut inbox = Vec::new();
-            if let Some(live) = self.live.get_mut(&id) {
-                inbox = std::mem::take(&mut live.inbox);
-                self.finish(&id, &Reply::Refused(Refused::NotConfirmed(MeetingState::Displaced)));
-            }
+            self.finish(&id, &Reply::Refused(Refused::NotConfirmed(MeetingState::Displaced)));
             if let Some((open, asked)) = &one.open {
                 self.counters.aborted += 1;
                 self.unhold(open, asked);
@@ -255,7 +251,6 @@ impl Coordinator {
             if !self.draining {
                 self.resume(now, one.after);
             }
-            self.take_up(now, &id, inbox);
         }
     }
 }

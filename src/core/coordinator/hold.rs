@@ -7,7 +7,7 @@ use super::votes::Verdict;
 use super::*;
 use crate::core::availability::Answer;
 use crate::core::message::{Refusal, ReleaseCause, Vote};
-use crate::core::model::{EventKind, FailureReason};
+use crate::core::model::{Attendee, EventKind, FailureReason};
 use crate::core::record::{AttemptState, DeliveryBody};
 
 /// How often holds of one attempt are sent again after pushes, before a refusal is final.
@@ -89,8 +89,8 @@ impl Coordinator {
         };
         let free = |answers: &[Answer]| -> BTreeSet<&ParticipantId> {
             let attendees = spec.attendees.iter().zip(answers);
-            let free =
-                attendees.filter(|(a, answer)| maybe_free(&a.id, answer) && self.ready(&a.id).is_some());
+            let asked = |a: &Attendee| self.ready(&a.id).is_some() && !live.has_left(a);
+            let free = attendees.filter(|(a, answer)| maybe_free(&a.id, answer) && asked(a));
             free.map(|(a, _)| &a.id).collect()
         };
         let in_order = |asked: &dyn Fn(&ParticipantId) -> bool| -> Vec<ParticipantId> {

@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ids::{
-    Attempt, AttemptNumber, Epoch, MeetingId, ParticipantId, QueryId, RequestId, SessionId, Ticket,
+    Attempt, AttemptNumber, Epoch, Lineage, MeetingId, ParticipantId, QueryId, RequestId, SessionId, Ticket,
 };
 use super::message::{AgentMessage, NoticeKind, SchedulerMessage};
 use super::model::{
@@ -70,6 +70,8 @@ struct Connected {
 #[derive(Clone, Debug)]
 struct Known {
     row: ParticipantRow,
+    /// The lineage that the last settled registration had, or the store.
+    settled: Option<Lineage>,
     connected: Option<Connected>,
 }
 
@@ -244,6 +246,7 @@ enum Pending {
     },
     ReadWithdraw {
         participant: ParticipantId,
+        meeting: MeetingId,
         n: Option<AttemptNumber>,
         reason: String,
     },
@@ -286,6 +289,9 @@ pub struct Coordinator {
     /// Confirms not yet acknowledged, by attempt.
     confirms: HashMap<Attempt, (usize, Option<Arc<Meeting>>)>,
     pending: HashMap<OpId, Pending>,
+    /// Deliveries on their way to the store, by the transaction that carries them, and how often each is.
+    delivering: HashMap<OpId, Vec<(ParticipantId, Attempt)>>,
+    delivered_anew: HashMap<(ParticipantId, Attempt), u32>,
     timers: BTreeSet<(Mono, Timer)>,
     timer_keys: TimerKeys,
     next_op: u64,
@@ -363,9 +369,9 @@ impl Coordinator {
                 }
                 self.voted(now, participant, attempt, vote);
             }
-            AgentMessage::Ack { participant, attempt, kind, sequence } => {
+            AgentMessage::Ack { participant, attempt, kind, revision, sequence } => {
                 self.saw_sequence(&participant, sequence);
-                self.acked(now, participant, attempt, kind);
+                self.acked(now, participant, attempt, kind, revision);
             }
             AgentMessage::Resolve { participant, attempt } => self.resolve(now, participant, attempt),
             AgentMessage::CalendarChanged { participant } => self.calendar_changed(now, &participant),
@@ -385,6 +391,7 @@ impl Coordinator {
 
     fn applied(&mut self, now: Now, op: OpId, applied: Applied) {
         let Some(pending) = self.pending.remove(&op) else { return };
+        self.arrived(op);
         if let Applied::Conflict(Condition::GenerationIs(_)) = &applied {
             return self.out.push(Effect::Fenced);
         }
@@ -438,8 +445,8 @@ impl Coordinator {
             (Pending::ReadAttempt { participant, attempt }, ReadResult::Attempt(found)) => {
                 self.settle(now, &participant, &attempt, found.map(|b| *b));
             }
-            (Pending::ReadWithdraw { participant, n, reason }, ReadResult::Meeting(found)) => {
-                self.withdraw_read(now, participant, n, reason, found.map(|b| *b));
+            (Pending::ReadWithdraw { participant, meeting, n, reason }, ReadResult::Meeting(found)) => {
+                self.withdraw_read(now, participant, &meeting, n, reason, found.map(|b| *b));
             }
             (Pending::ReadDelivered(attempt), ReadResult::Meeting(Some(found))) => {
                 self.all_delivered(now, &attempt, found.0);
@@ -460,9 +467,32 @@ impl Coordinator {
             self.outdate_registrations(&transaction.writes);
         }
         let op = self.op();
+        let delivery = |write: &Write| match write {
+            Write::Delivery(delivery) => Some((delivery.participant.clone(), delivery.attempt.clone())),
+            _ => None,
+        };
+        let delivering: Vec<_> = transaction.writes.iter().filter_map(delivery).collect();
+        if !delivering.is_empty() {
+            for key in &delivering {
+                *self.delivered_anew.entry(key.clone()).or_default() += 1;
+            }
+            self.delivering.insert(op, delivering);
+        }
         self.pending.insert(op, pending);
         self.out.push(Effect::Apply(op, transaction));
         op
+    }
+
+    /// The deliveries of a transaction are on disk, or refused.
+    fn arrived(&mut self, op: OpId) {
+        for key in self.delivering.remove(&op).unwrap_or_default() {
+            if let Some(count) = self.delivered_anew.get_mut(&key) {
+                *count -= 1;
+                if *count == 0 {
+                    self.delivered_anew.remove(&key);
+                }
+            }
+        }
     }
 
     fn read(&mut self, read: Read, pending: Pending) {

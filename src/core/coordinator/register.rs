@@ -1,7 +1,7 @@
 //! Registration is reconciliation (PROTOCOL.md): sessions, epochs, lineages, and every difference settled.
 
 use super::*;
-use crate::core::message::{AckKind, Booking, Register, Registered};
+use crate::core::message::{AckKind, Booking, Register, Registered, ReleaseCause};
 use crate::core::record::{AttemptState, BookingRow, DeliveryBody, ParticipantPromises};
 
 /// A registration whose promises are being read.
@@ -33,6 +33,8 @@ pub(super) struct Admission {
     lease_over: Vec<Attempt>,
     /// Decided attempts that the agent has to be told of.
     tell: Vec<Attempt>,
+    /// What it reports and is over: released before it gets what it lacks, which may lie in the same hour.
+    over: Vec<Delivery>,
     withdrawn: Vec<(Attempt, String)>,
 }
 
@@ -47,7 +49,9 @@ impl Coordinator {
         self.check_generation(&register);
         let before = self.participants.get(&participant).map(|known| known.row.clone());
         let row = next_row(now, before.as_ref(), &register);
-        let new_lineage = before.is_none_or(|before| before.lineage != row.lineage);
+        // Compared with what is settled: a registration that was cut short or is repeated settles nothing.
+        let settled = self.participants.get(&participant).and_then(|known| known.settled);
+        let new_lineage = settled != Some(row.lineage);
         self.leave_session(now, session, &participant, row.epoch);
         let connected = Connected {
             session,
@@ -56,7 +60,7 @@ impl Coordinator {
             ready: false,
             disclosure: register.disclosure,
         };
-        self.participants.insert(participant.clone(), Known { row, connected: Some(connected) });
+        self.participants.insert(participant.clone(), Known { row, settled, connected: Some(connected) });
         let registering =
             Registering { session, register, new_lineage, stale: false, heard: BTreeSet::new() };
         self.registering.insert(participant.clone(), registering);
@@ -85,7 +89,8 @@ impl Coordinator {
         }
     }
 
-    /// A write that follows a registration's read may change what was read.
+    /// A write that follows a registration's read may change what was read. Whoever loses a booking with everybody else
+    /// (`RemoveBookings(_, None)`) is sent a delivery by the same transaction.
     pub(super) fn outdate_registrations(&mut self, writes: &[Write]) {
         for write in writes {
             match write {
@@ -96,7 +101,6 @@ impl Coordinator {
                         registering.stale = true;
                     }
                 }
-                Write::RemoveBookings(_, None) => self.registering.values_mut().for_each(|r| r.stale = true),
                 _ => {}
             }
         }
@@ -114,8 +118,10 @@ impl Coordinator {
             "{} has seen generation {seen} of the store: this one ({}) is an older copy",
             register.participant, self.generation
         ));
+        // No store of ours gets there: a journal that is damaged, or not meant well.
+        let Some(next) = seen.checked_add(1) else { return };
         let conditions = vec![self.fence()];
-        self.generation = seen + 1;
+        self.generation = next;
         self.incarnation = self.random.uuid();
         let (generation, incarnation) = (self.generation, self.incarnation.clone());
         let writes = vec![Write::Generation { generation, incarnation }];
@@ -204,13 +210,15 @@ impl Coordinator {
             gone: Vec::new(),
             lease_over: Vec::new(),
             tell: Vec::new(),
+            over: Vec::new(),
             withdrawn: registering.register.withdrawn.clone(),
         };
         if registering.new_lineage {
             writes.extend(self.drop_releases(participant));
         }
         self.settle_held(&registering, &promises, &mut admission);
-        self.settle_booked(&registering, &promises, &mut admission);
+        self.settle_booked(now, &registering, &promises, &mut admission);
+        writes.extend(admission.over.iter().cloned().map(Write::Delivery));
         self.settle_missing(&registering, promises.booked, &mut admission, &mut writes);
         let conditions = vec![self.fence()];
         self.apply(Transaction { conditions, writes }, Pending::Registered(Box::new(admission)));
@@ -247,7 +255,7 @@ impl Coordinator {
                 Some(Ballot::Yes) => {}
                 Some(_) => admission.again.push(attempt.clone()),
                 None if promises.booked.iter().any(|b| b.attempt == *attempt) => {}
-                None => admission.tell.push(attempt.clone()),
+                None => admission.tell_or_release(promises, attempt),
             }
         }
         for booking in &promises.booked {
@@ -259,20 +267,26 @@ impl Coordinator {
 
     fn settle_booked(
         &mut self,
+        now: Now,
         registering: &Registering,
         promises: &ParticipantPromises,
         admission: &mut Admission,
     ) {
-        let row_of = |attempt: &Attempt| {
-            let found = promises.reported.iter().find(|(a, _)| a == attempt);
-            found.and_then(|(_, row)| row.as_ref()).map(|row| row.state)
-        };
         for booked in &registering.register.booked {
             let attempt = &booked.attempt;
             if promises.booked.iter().any(|b| b.attempt == *attempt) {
                 continue;
             }
-            match row_of(attempt) {
+            let row = promises.reported_row(attempt).map(|(row, _)| row);
+            // It took place: there is nothing to settle any more.
+            let ours = |row: &&AttemptRow| row.commit_set.contains(booked_by(registering));
+            if row
+                .filter(ours)
+                .is_some_and(|row| row.state == AttemptState::Committed && row.blocked.end <= now.wall)
+            {
+                continue;
+            }
+            match row.map(|row| row.state) {
                 // Kept busy: a booking that was answered never vanishes without a cause that is on disk (I3).
                 None => self
                     .alarm(format!("{} has a booking {attempt} that is not known", booked_by(registering))),
@@ -283,7 +297,7 @@ impl Coordinator {
                     ));
                 }
                 Some(AttemptState::Committed | AttemptState::Aborted | AttemptState::Superseded) => {
-                    admission.tell.push(attempt.clone());
+                    admission.tell_or_release(promises, attempt);
                 }
             }
         }
@@ -305,10 +319,15 @@ impl Coordinator {
         };
         let left = |attempt: &Attempt| register.withdrawn.iter().any(|(a, _)| a == attempt);
         for booking in booked {
-            if reports(&booking.attempt) || left(&booking.attempt) {
+            // A journal that begins a new life may have older details, and so may one that names another revision.
+            let has = register.booked.iter().find(|p| p.attempt == booking.attempt);
+            let outdated = has.is_some_and(|p| {
+                registering.new_lineage || p.revision != 0 && p.revision != booking.revision
+            });
+            if reports(&booking.attempt) && !outdated || left(&booking.attempt) {
                 continue;
             }
-            if !registering.new_lineage {
+            if !registering.new_lineage && !outdated {
                 self.alarm(format!("{participant} lost the booking {} from its journal", booking.attempt));
             }
             let body = DeliveryBody::Confirm { booking: Arc::new(booking.clone()), displaces: Vec::new() };
@@ -338,18 +357,27 @@ impl Coordinator {
         if let Applied::Conflict(condition) = applied {
             return self.alarm(format!("{participant}: a registration was refused: {condition:?}"));
         }
-        let carried: Vec<Attempt> = admission.registered.bookings.iter().map(|b| b.attempt.clone()).collect();
+        let mut carried: Vec<Attempt> =
+            admission.registered.bookings.iter().map(|b| b.attempt.clone()).collect();
         for delivery in admission.install {
             if !self.is_undelivered(&participant, &delivery.attempt) {
                 self.confirms.entry(delivery.attempt.clone()).or_insert((0, None)).0 += 1;
             }
             self.note_delivery(now, delivery);
         }
+        for delivery in &admission.over {
+            self.note_delivery(now, delivery.clone());
+        }
         let Some(known) = self.participants.get_mut(&participant) else { return };
         let Some(connected) = known.connected.as_mut().filter(|c| c.epoch == admission.epoch) else { return };
         connected.ready = true;
+        known.settled = Some(admission.registered.lineage);
         let (row, since) = (known.row.clone(), connected.since);
         self.out.push(Effect::Participant(row, Some(since)));
+        for delivery in admission.over {
+            self.send_delivery(now, &participant, &delivery.attempt);
+            carried.push(delivery.attempt);
+        }
         let message = SchedulerMessage::Registered(Box::new(admission.registered));
         self.out.push(Effect::Send(admission.session, vec![participant.clone()], message));
         self.deliver_all(now, &participant, &carried);
@@ -411,6 +439,23 @@ impl Coordinator {
         self.apply(Transaction { conditions, writes }, Pending::Nothing);
         self.set_delivery_timer(participant, None);
         self.unanswered(now, participant);
+    }
+}
+
+impl Admission {
+    /// What is over for good is released with the registration itself; of everything else the store is asked.
+    fn tell_or_release(&mut self, promises: &ParticipantPromises, attempt: &Attempt) {
+        let of_theirs = |row: &AttemptRow| row.commit_set.contains(&self.participant);
+        let cause = match promises.reported_row(attempt) {
+            Some((row, _)) if row.state == AttemptState::Aborted => ReleaseCause::Aborted,
+            Some((row, state)) if row.state == AttemptState::Superseded => deliver::superseded_by(*state),
+            Some((row, _)) if row.state == AttemptState::Committed && !of_theirs(row) => {
+                ReleaseCause::NotNeeded
+            }
+            _ => return self.tell.push(attempt.clone()),
+        };
+        let body = DeliveryBody::Release(cause);
+        self.over.push(Delivery { participant: self.participant.clone(), attempt: attempt.clone(), body });
     }
 }
 

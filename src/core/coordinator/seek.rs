@@ -499,6 +499,25 @@ impl Coordinator {
             };
             self.out.push(Effect::Reply(ticket, reply));
         }
+        self.take_up(id, live.deadline, live.inbox);
+    }
+
+    /// What came in for a job that is over is taken up against what is there now.
+    fn take_up(&mut self, id: &MeetingId, deadline: Mono, inbox: Vec<Inbox>) {
+        for waiting in inbox {
+            let read = Read::Meeting(id.clone());
+            match waiting {
+                Inbox::Cancel(ticket, version) => {
+                    let command = Command::Cancel { meeting: id.clone(), version };
+                    self.read(read, Pending::ReadForCommand { ticket, command, deadline });
+                }
+                Inbox::Withdraw { participant, n, reason } => {
+                    let meeting = id.clone();
+                    self.read(read, Pending::ReadWithdraw { participant, meeting, n, reason });
+                }
+                Inbox::Deadline | Inbox::Drain => {}
+            }
+        }
     }
 
     /// The job can't even begin. What is on disk already ends there too.

@@ -20,9 +20,13 @@ impl Coordinator {
         let Start { snapshot, seed } = start;
         let mut random = Random::new(seed);
         let fresh = snapshot.incarnation.is_empty();
-        let generation = if fresh { 0 } else { snapshot.generation + 1 };
+        // By a random step: a copy of an older store must not tread where a life that it does not know of trod.
+        let step = 1 + random.below(limits::GENERATION_STEP) as u32;
+        let generation = if fresh { 0 } else { snapshot.generation.saturating_add(step) };
         let incarnation = random.uuid();
-        let known = |row: &ParticipantRow| (row.id.clone(), Known { row: row.clone(), connected: None });
+        let known = |row: &ParticipantRow| {
+            (row.id.clone(), Known { row: row.clone(), settled: Some(row.lineage), connected: None })
+        };
         let mut this = Self {
             generation,
             incarnation: incarnation.clone(),
@@ -42,6 +46,8 @@ impl Coordinator {
             undelivered: BTreeMap::new(),
             confirms: HashMap::new(),
             pending: HashMap::new(),
+            delivering: HashMap::new(),
+            delivered_anew: HashMap::new(),
             timers: BTreeSet::new(),
             timer_keys: TimerKeys::default(),
             next_op: 0,

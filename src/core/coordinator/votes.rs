@@ -71,6 +71,19 @@ impl Holding {
 }
 
 impl Live {
+    /// Whether the attendee left the meeting that is to get further attendees, and need not be there: not asked again.
+    pub(super) fn has_left(&self, attendee: &crate::core::model::Attendee) -> bool {
+        let Job::Change { current, kind: EventKind::Updated, .. } = &self.job else { return false };
+        let declined = |o: &AttendeeOutcome| o.id == attendee.id && o.status == AttendeeStatus::Declined;
+        attendee.role != Role::Required && current.attendees.iter().any(declined)
+    }
+
+    /// What whoever left said then.
+    fn why_left(&self, id: &ParticipantId) -> String {
+        let Job::Change { current, .. } = &self.job else { return String::new() };
+        current.attendees.iter().find(|o| o.id == *id).map(|o| o.detail.clone()).unwrap_or_default()
+    }
+
     pub(super) fn old_attempt(&self) -> Option<&AttemptRow> {
         match &self.job {
             Job::Change { old, .. } => Some(old),
@@ -90,9 +103,13 @@ impl Live {
         };
         let mut required = with(&|role| role == Role::Required);
         // Who was booked stays booked when others are added: the change takes place with all of them or not at all.
-        if let Job::Change { old, kind: EventKind::Updated, .. } = &self.job {
-            let kept =
-                |id: &&ParticipantId| spec.attendees.iter().any(|a| a.id == **id) && !required.contains(id);
+        if let Job::Change { current, old, kind: EventKind::Updated } = &self.job {
+            let attends = |id: &ParticipantId| {
+                current.attendees.iter().any(|o| o.id == *id && o.status == AttendeeStatus::Attending)
+            };
+            let kept = |id: &&ParticipantId| {
+                spec.attendees.iter().any(|a| a.id == **id) && !required.contains(id) && attends(id)
+            };
             let kept: Vec<_> = old.commit_set.iter().filter(kept).cloned().collect();
             required.extend(kept);
         }
@@ -138,6 +155,10 @@ impl Live {
                 Some(Ballot::Yes) => AttendeeStatus::Attending,
                 Some(Ballot::Waiting | Ballot::Pushing(_) | Ballot::Struck) => AttendeeStatus::NoAnswer,
                 Some(Ballot::No(_)) => AttendeeStatus::Busy,
+                None if self.has_left(attendee) => {
+                    detail = self.why_left(&attendee.id);
+                    AttendeeStatus::Declined
+                }
                 None => match answer {
                     Answer::Free(_) => AttendeeStatus::Busy,
                     Answer::Declined(reason) => {

@@ -121,6 +121,7 @@ impl Person {
             attempt: key.1,
             blocked: Some(super::seconds(blocked.0, blocked.1)),
             lease_over,
+            revision: 0,
         };
         let booked = |(key, booking): (&Key, &pb::Booking)| {
             promise((key, in_seconds(booking.blocked.as_ref().unwrap()), false))
