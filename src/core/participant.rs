@@ -15,6 +15,8 @@
 //! | released (n ≤ tombstone) | Confirm | ignore, ack |
 //! | WITHDRAWN | anything | ack; Withdraw again until Release(WITHDRAWN) |
 //!
+//! Before the registration of a stream is answered, only what the journal knows is confirmed or released.
+//!
 //! Invariant: every message that promises something is returned together with the journal records that it
 //! rests on; whoever drives this makes the records durable before it sends the messages (D2, D4).
 
@@ -279,6 +281,9 @@ impl Participant {
     /// Takes one message of the scheduler's.
     pub fn receive(&mut self, now: Now, message: SchedulerMessage, own: &dyn OwnTime) -> Output {
         let mut out = Output::default();
+        if self.is_too_early(&message) {
+            return out;
+        }
         match message {
             SchedulerMessage::Registered(registered) => self.registered(now, *registered, &mut out),
             SchedulerMessage::Query(query) => self.query(&query, own, &mut out),
@@ -294,6 +299,19 @@ impl Participant {
             }
         }
         out
+    }
+
+    /// Until the scheduler has said what stands, nothing is learned of attempts that the journal does not know: a
+    /// tombstone of a later one would keep out a booking that this journal has lost. It is said again.
+    fn is_too_early(&self, message: &SchedulerMessage) -> bool {
+        let unknown = |attempt: &Attempt| {
+            !self.journal.promises.contains_key(attempt) && !self.journal.withdrawn.contains_key(attempt)
+        };
+        match message {
+            SchedulerMessage::Confirm { booking, .. } => !self.is_ready() && unknown(&booking.attempt),
+            SchedulerMessage::Release { attempt, .. } => !self.is_ready() && unknown(attempt),
+            _ => false,
+        }
     }
 
     fn register(&self, now: Now) -> AgentMessage {

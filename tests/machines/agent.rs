@@ -430,6 +430,24 @@ fn introduction(output: &Output) -> &quorate::core::message::Register {
     }
 }
 
+fn registered(bookings: Vec<Booking>) -> SchedulerMessage {
+    SchedulerMessage::Registered(Box::new(Registered {
+        participant: who("alice"),
+        epoch: Epoch(1),
+        lineage: Lineage(1),
+        bookings,
+        generation: 0,
+        incarnation: String::new(),
+    }))
+}
+
+/// A machine over a new journal whose registration is under way.
+fn registering() -> Participant {
+    let mut machine = Participant::new(profile("alice"), Journal { id: "j".into(), ..Journal::default() });
+    machine.connected(now(0));
+    machine
+}
+
 fn profile(display_name: &str) -> Profile {
     Profile {
         id: who("alice"),
@@ -441,17 +459,8 @@ fn profile(display_name: &str) -> Profile {
 
 #[test]
 fn another_name_ends_no_lease() {
-    let mut machine = Participant::new(profile("alice"), Journal { id: "j".into(), ..Journal::default() });
-    machine.connected(now(0));
-    let registered = Registered {
-        participant: who("alice"),
-        epoch: Epoch(1),
-        lineage: Lineage(1),
-        bookings: Vec::new(),
-        generation: 0,
-        incarnation: String::new(),
-    };
-    machine.receive(now(0), SchedulerMessage::Registered(Box::new(registered)), &Own(Vec::new()));
+    let mut machine = registering();
+    machine.receive(now(0), registered(Vec::new()), &Own(Vec::new()));
     machine.receive(now(1), hold("m", 1, hour(0)), &Own(Vec::new()));
     machine.set_profile(profile("Alice"));
     let output = machine.connected(now(2));
@@ -461,9 +470,8 @@ fn another_name_ends_no_lease() {
 
 #[test]
 fn what_has_just_ended_is_still_reported() {
-    let mut machine = Participant::new(profile("alice"), Journal { id: "j".into(), ..Journal::default() });
-    machine.connected(now(0));
-    machine.receive(now(0), confirm("m", 1, hour(0)), &Own(Vec::new()));
+    let mut machine = registering();
+    machine.receive(now(0), registered(vec![booking("m", 1, hour(0))]), &Own(Vec::new()));
     let ended =
         |seconds| Now { mono: Mono::default(), wall: hour(0).end + chrono::Duration::seconds(seconds) };
     assert_eq!(introduction(&machine.connected(ended(60))).booked.len(), 1);
@@ -472,19 +480,27 @@ fn what_has_just_ended_is_still_reported() {
 
 #[test]
 fn a_booking_under_a_hold_that_overlays_it_is_installed() {
-    let mut machine = Participant::new(profile("alice"), Journal { id: "j".into(), ..Journal::default() });
-    let promise = SchedulerMessage::Registered(Box::new(Registered {
-        participant: who("alice"),
-        epoch: Epoch(1),
-        lineage: Lineage(1),
-        bookings: Vec::new(),
-        generation: 0,
-        incarnation: String::new(),
-    }));
-    machine.connected(now(0));
-    machine.receive(now(0), promise, &Own(Vec::new()));
+    let mut machine = registering();
+    machine.receive(now(0), registered(Vec::new()), &Own(Vec::new()));
     machine.receive(now(0), over("new", 1, hour(0), &[attempt("old", 1)]), &Own(Vec::new()));
     let output = machine.receive(now(0), confirm("old", 1, hour(0)), &Own(Vec::new()));
     assert!(acked(&output, AckKind::Confirm));
     assert_eq!(machine.journal().promises.len(), 2);
+}
+
+#[test]
+fn a_release_that_overtakes_the_registration_keeps_no_lost_booking_out() {
+    let mut machine = registering();
+    let early = machine.receive(now(0), release("m", 2, ReleaseCause::Aborted), &Own(Vec::new()));
+    assert!(early.messages.is_empty() && early.records.is_empty(), "it is sent again");
+    let early = machine.receive(now(0), confirm("m", 3, hour(3)), &Own(Vec::new()));
+    assert!(early.messages.is_empty() && early.records.is_empty());
+    machine.receive(now(0), registered(vec![booking("m", 1, hour(0))]), &Own(Vec::new()));
+    let promises: Vec<Attempt> = machine.journal().promises.keys().cloned().collect();
+    assert_eq!(promises, [attempt("m", 1)]);
+    assert!(acked(
+        &machine.receive(now(1), release("m", 2, ReleaseCause::Aborted), &Own(Vec::new())),
+        AckKind::Release
+    ));
+    assert_eq!(machine.journal().promises.len(), 1);
 }
