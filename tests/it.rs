@@ -12,6 +12,7 @@ mod it {
     mod calendars;
     mod change;
     mod concurrency;
+    mod displacing;
     mod parity;
     mod process;
     mod reads;

@@ -72,7 +72,7 @@ class Agent:
                 self.promises.pop(key, None)
             self.promises[key_of(b)] = (*span(b.blocked), True)
             say(self.me, "booked", show(b.slot), repr(b.title), "with", ", ".join(b.attendees))
-        return {"ack": pb.Ack(**self.about(b), kind=pb.Ack.KIND_CONFIRM)}
+        return {"ack": pb.Ack(**self.about(b), kind=pb.Ack.KIND_CONFIRM, revision=b.revision)}
 
     def about(self, m):
         return {"participant_id": self.me, "meeting_id": m.meeting_id, "attempt": m.attempt}

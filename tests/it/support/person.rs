@@ -290,6 +290,7 @@ impl Person {
             attempt: key.1,
             kind: kind.into(),
             journal_sequence: self.sequence,
+            revision: 0,
         };
         self.say(self.acks, Says::Ack(ack))
     }
