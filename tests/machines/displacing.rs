@@ -172,6 +172,28 @@ fn a_repeated_request_finds_the_search_of_its_displaced_meeting() {
     assert_eq!(desk.answer(cancel).state, MeetingState::Cancelled);
 }
 
+#[test]
+fn a_repeated_request_that_crosses_the_displacing_decision_waits_for_the_outcome() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice", "bob"]));
+    let id = stored(&mut desk, &old).request_id.to_string();
+    at(&mut desk, hour(0), urgent(&["alice"], 1));
+    let hold = desk.hold().attempt;
+    desk.slow = true;
+    desk.grants("alice", &hold);
+    let ticket = desk.schedule_as(&id, "body", yielding(&["alice", "bob"]));
+    desk.slow = false;
+    desk.commit();
+    assert!(desk.reply(ticket).is_none(), "being sought");
+    let query = desk.query();
+    desk.free("alice", &query, &[hour(2)]);
+    desk.free("bob", &query, &[hour(2)]);
+    let again = desk.hold().attempt;
+    desk.grants("alice", &again);
+    desk.grants("bob", &again);
+    assert_eq!(desk.answer(ticket).slot, Some(hour(2)));
+}
+
 /// What must not be displaced, and why.
 #[test]
 fn only_what_may_be_displaced_is() {

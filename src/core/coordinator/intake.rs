@@ -53,9 +53,12 @@ impl Coordinator {
         let Some(waiting) = self.lookups.remove(id) else { return };
         if let Some(meeting) = found {
             for (ticket, request, _) in waiting {
-                match request.body_hash == meeting.body_hash {
-                    true => self.out.push(Effect::Reply(ticket, Reply::Meeting(meeting.clone()))),
-                    false => self.refuse(ticket, Refused::RequestReused),
+                // It may be sought (again) by now: then its outcome is still to come.
+                let sought = self.live.get_mut(&meeting.id).filter(|live| live.job == Job::New);
+                match (request.body_hash == meeting.body_hash, sought) {
+                    (true, Some(live)) => live.tickets.push(ticket),
+                    (true, None) => self.out.push(Effect::Reply(ticket, Reply::Meeting(meeting.clone()))),
+                    (false, _) => self.refuse(ticket, Refused::RequestReused),
                 }
             }
             return;
