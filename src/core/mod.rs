@@ -21,3 +21,4 @@ pub mod record;
 pub mod coordinator;
 pub mod invariants;
 pub mod participant;
+pub mod planted;

@@ -42,7 +42,9 @@ impl Coordinator {
         let mut conditions = live.unchanged();
         let displaces = live.displaces();
         let old = live.old_attempt().cloned();
-        conditions.push(Condition::AttemptIs(attempt.clone(), AttemptState::Holding));
+        if !planted(Planted::DecideWithoutCompare) {
+            conditions.push(Condition::AttemptIs(attempt.clone(), AttemptState::Holding));
+        }
         let mut row = holding.row.clone();
         row.state = AttemptState::Committed;
         row.commit_set = commit.iter().cloned().collect();
@@ -87,7 +89,9 @@ impl Coordinator {
                 ));
             }
         }
-        writes.extend(deliveries.iter().cloned().map(Write::Delivery));
+        if !planted(Planted::DeliveriesInMemory) {
+            writes.extend(deliveries.iter().cloned().map(Write::Delivery));
+        }
         let carry = Carry { release: deliveries, ..Carry::default() };
         self.write_for(
             &id,
@@ -224,6 +228,7 @@ fn deliveries_of(
             },
         })
         .collect();
+    let old = old.filter(|_| !planted(Planted::OldCommitSetForgotten));
     let left = old.into_iter().flat_map(|old| old.commit_set.iter().map(move |p| (p, old)));
     deliveries.extend(left.filter(|(p, _)| !commit.contains(*p)).map(|(p, old)| Delivery {
         participant: p.clone(),
