@@ -18,6 +18,7 @@ pub mod message;
 pub mod random;
 pub mod record;
 
+pub mod checks;
 pub mod coordinator;
 pub mod invariants;
 pub mod participant;
