@@ -18,6 +18,8 @@ mod checker;
 mod clock;
 #[path = "sim/faults.rs"]
 mod faults;
+#[path = "sim/found.rs"]
+mod found;
 #[path = "sim/network.rs"]
 mod network;
 #[path = "sim/organizers.rs"]

@@ -682,10 +682,25 @@ impl World {
         }
     }
 
+    /// What is on its way arrives soon, in the order in which it would have arrived.
+    fn deliver_what_is_late(&mut self) {
+        let travels = |event: &Event| matches!(event, Event::ToScheduler(..) | Event::ToAgent(..));
+        let late: Vec<(Mono, u64)> =
+            self.queue.iter().filter(|(_, event)| travels(event)).map(|(key, _)| *key).collect();
+        for (index, key) in late.into_iter().enumerate() {
+            if let Some(event) = self.queue.remove(&key) {
+                self.after(Duration::from_micros(index as u64), event);
+            }
+        }
+        let now = self.now;
+        self.links.values_mut().for_each(|link| link.last = [now + Duration::from_millis(1); 2]);
+    }
+
     fn stop_faults(&mut self) {
         self.trace.line(self.now, format_args!("faults stop"));
         self.faults = false;
         let now = self.now;
+        self.deliver_what_is_late();
         self.scheduler.clock.run_exactly(now);
         for host in &mut self.hosts {
             host.clock.run_exactly(now);

@@ -381,8 +381,8 @@ impl Coordinator {
         reason: String,
     ) {
         let Some(live) = self.live.get_mut(&meeting) else {
-            let read = Read::Meeting(meeting);
-            return self.read(read, Pending::ReadWithdraw { participant, n, reason });
+            let read = Read::Meeting(meeting.clone());
+            return self.read(read, Pending::ReadWithdraw { participant, meeting, n, reason });
         };
         if matches!(live.phase, Phase::Writing { .. }) {
             return live.inbox.push(Inbox::Withdraw { participant, n, reason });
@@ -412,10 +412,16 @@ impl Coordinator {
         &mut self,
         now: Now,
         participant: ParticipantId,
+        meeting: MeetingId,
         n: Option<AttemptNumber>,
         reason: String,
         found: Option<(Meeting, Option<AttemptRow>)>,
     ) {
+        // A store that was put back may not know the meeting; the participant still waits for an answer.
+        if let (None, Some(n)) = (&found, n) {
+            let attempt = Attempt::new(meeting, n);
+            return self.release_one(now, participant, attempt, ReleaseCause::Withdrawn);
+        }
         match found.as_ref().map(|(meeting, _)| &meeting.id) {
             Some(id) if self.live.contains_key(id) || self.changing.contains_key(id) => {
                 self.withdraw(now, participant, id.clone(), n, reason);

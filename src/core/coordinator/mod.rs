@@ -222,6 +222,7 @@ enum Pending {
     },
     ReadWithdraw {
         participant: ParticipantId,
+        meeting: MeetingId,
         n: Option<AttemptNumber>,
         reason: String,
     },
@@ -431,8 +432,8 @@ impl Coordinator {
             (Pending::ReadAttempt { participant, attempt }, ReadResult::Attempt(found)) => {
                 self.settle(now, &participant, &attempt, found.map(|b| *b));
             }
-            (Pending::ReadWithdraw { participant, n, reason }, ReadResult::Meeting(found)) => {
-                self.withdraw_read(now, participant, n, reason, found.map(|b| *b));
+            (Pending::ReadWithdraw { participant, meeting, n, reason }, ReadResult::Meeting(found)) => {
+                self.withdraw_read(now, participant, meeting, n, reason, found.map(|b| *b));
             }
             (Pending::ReadDelivered(attempt), ReadResult::Meeting(Some(found))) => {
                 self.all_delivered(now, &attempt, found.0);
