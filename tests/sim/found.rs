@@ -36,6 +36,13 @@ impl Small {
         self.carry_out(effects);
     }
 
+    /// Both come in before the store answers anything.
+    fn says_both(&mut self, first: AgentMessage, second: AgentMessage) {
+        let mut effects = self.core.handle(start(), Input::Agent(SessionId(1), first));
+        effects.extend(self.core.handle(start(), Input::Agent(SessionId(1), second)));
+        self.carry_out(effects);
+    }
+
     fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             let (op, operation) = match effect {
@@ -58,32 +65,52 @@ impl Small {
     }
 }
 
-/// A store put back to an older copy does not know the meeting that a participant leaves: the withdrawal is
-/// answered all the same, or the agent repeats it for ever.
-#[test]
-fn a_withdrawal_from_a_meeting_that_the_store_lost_is_answered() {
-    let mut small = Small::new();
-    small.says(AgentMessage::Register(Box::new(Register {
+fn registers(journal_sequence: u64) -> AgentMessage {
+    AgentMessage::Register(Box::new(Register {
         participant: name(0),
         display_name: String::new(),
         time_zone: None,
         disclosure: Disclosure::FreeBusy,
         journal_id: "journal".into(),
-        journal_sequence: 4,
+        journal_sequence,
         held: Vec::new(),
         booked: Vec::new(),
         withdrawn: Vec::new(),
         scheduler_generation: 0,
         scheduler_incarnation: String::new(),
-    })));
-    let attempt = Attempt::new(MeetingId::new("lost"), AttemptNumber(1));
-    small.says(AgentMessage::Withdraw {
+    }))
+}
+
+fn withdraws(attempt: &Attempt) -> AgentMessage {
+    AgentMessage::Withdraw {
         participant: name(0),
         meeting: attempt.meeting.clone(),
         attempt: Some(attempt.n),
         reason: "on leave".into(),
         sequence: 7,
-    });
+    }
+}
+
+/// A store put back to an older copy does not know the meeting that a participant leaves: the withdrawal is
+/// answered all the same, or the agent repeats it for ever.
+#[test]
+fn a_withdrawal_from_a_meeting_that_the_store_lost_is_answered() {
+    let mut small = Small::new();
+    small.says(registers(4));
+    let attempt = Attempt::new(MeetingId::new("lost"), AttemptNumber(1));
+    small.says(withdraws(&attempt));
     let answer = SchedulerMessage::Release { attempt, cause: ReleaseCause::Withdrawn };
     assert!(small.sent.contains(&answer), "{:?}", small.sent);
+}
+
+/// A registration that is repeated before the first one is settled is of the same new life of the journal: what
+/// concerned the older life is dropped (PROTOCOL.md, "Registration is reconciliation").
+#[test]
+fn a_new_life_of_a_journal_that_registers_twice_is_still_a_new_life() {
+    let mut small = Small::new();
+    small.says(registers(4));
+    small.says(withdraws(&Attempt::new(MeetingId::new("lost"), AttemptNumber(1))));
+    assert_eq!(small.core.undelivered_count(), 1, "a release to the older life");
+    small.says_both(registers(0), registers(0));
+    assert_eq!(small.core.undelivered_count(), 0, "it concerns nobody any more");
 }

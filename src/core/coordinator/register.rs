@@ -47,7 +47,9 @@ impl Coordinator {
         self.check_generation(&register);
         let before = self.participants.get(&participant).map(|known| known.row.clone());
         let row = next_row(now, before.as_ref(), &register);
-        let new_lineage = before.is_none_or(|before| before.lineage != row.lineage);
+        // Repeated before it was settled, a registration is of the same new life as the one before.
+        let unsettled = self.registering.get(&participant).is_some_and(|before| before.new_lineage);
+        let new_lineage = unsettled || before.is_none_or(|before| before.lineage != row.lineage);
         self.leave_session(now, session, &participant, row.epoch);
         let connected = Connected {
             session,
