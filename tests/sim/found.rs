@@ -114,3 +114,16 @@ fn a_new_life_of_a_journal_that_registers_twice_is_still_a_new_life() {
     small.says_both(registers(0), registers(0));
     assert_eq!(small.core.undelivered_count(), 0, "it concerns nobody any more");
 }
+
+/// The same if the stream broke before the first registration was settled.
+#[test]
+fn a_new_life_whose_stream_broke_is_still_a_new_life() {
+    let mut small = Small::new();
+    small.says(registers(4));
+    small.says(withdraws(&Attempt::new(MeetingId::new("lost"), AttemptNumber(1))));
+    let mut effects = small.core.handle(start(), Input::Agent(SessionId(1), registers(0)));
+    effects.extend(small.core.handle(start(), Input::SessionClosed(SessionId(1))));
+    small.carry_out(effects);
+    small.says(registers(0));
+    assert_eq!(small.core.undelivered_count(), 0, "it concerns nobody any more");
+}

@@ -122,8 +122,8 @@ pub fn millis(random: &mut Random, from: u64, to: u64) -> Duration {
 /// How large a run is: most are small, since small ones are quick and reach most.
 fn size(random: &mut Random) -> (usize, u64) {
     match random.below(20) {
-        0..=12 => (2 + random.below(4) as usize, 1 + random.below(8)),
-        13..=18 => (4 + random.below(7) as usize, 4 + random.below(14)),
+        0..=10 => (2 + random.below(4) as usize, 2 + random.below(14)),
+        11..=17 => (3 + random.below(8) as usize, 6 + random.below(24)),
         _ => (8 + random.below(13) as usize, 12 + random.below(29)),
     }
 }
@@ -164,7 +164,7 @@ impl Plan {
         let hosts = hosts(random, agents);
         let some_small = chance(random, 500);
         let small = (0..agents).map(|_| some_small && chance(random, 400)).collect();
-        let hours = 2 + random.below(6);
+        let hours = 2 + random.below(10);
         let busy = (0..agents).map(|_| busy(random, hours)).collect();
         let calm = chance(random, 100);
         let pace = pick(random, &[5, 20, 20, 300, 1_500]);
@@ -194,9 +194,14 @@ impl Plan {
     fn add_requests(&mut self, random: &mut Random, meetings: u64) {
         // Many at once, or one after the other.
         let burst = chance(random, 500);
+        let patient = chance(random, 600);
         let mut begin = self.time(random).0 / 2;
         for _ in 0..meetings {
-            let wish = self.wish(random);
+            let mut wish = self.wish(random);
+            if patient {
+                wish.options.connect_timeout = Duration::from_secs(10);
+                wish.deadline = wish.deadline.max(Duration::from_secs(20));
+            }
             if chance(random, 200) {
                 begin = self.time(random).0;
             }
@@ -226,8 +231,9 @@ impl Plan {
 
     pub fn wish(&self, random: &mut Random) -> Wish {
         let mut attendees: Vec<Attendee> = Vec::new();
+        let crowd = pick(random, &[1_300, 2_600, 2_600, 5_000]);
         for agent in 0..self.small.len() {
-            if chance(random, 2_600 / self.small.len() as u64) {
+            if chance(random, crowd / self.small.len() as u64) {
                 let role = pick(random, &[Role::Required, Role::Invited, Role::Invited, Role::Optional]);
                 attendees.push(Attendee { id: name(agent), role });
             }

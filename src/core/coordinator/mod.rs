@@ -266,6 +266,8 @@ pub struct Coordinator {
     /// Live holds, by whom they were asked of.
     held: HashMap<ParticipantId, BTreeSet<Attempt>>,
     registering: HashMap<ParticipantId, register::Registering>,
+    /// Whose journal began a life of which no registration is settled yet.
+    unsettled: BTreeSet<ParticipantId>,
     undelivered: BTreeMap<ParticipantId, BTreeMap<Attempt, Undelivered>>,
     /// Confirms not yet acknowledged, by attempt.
     confirms: HashMap<Attempt, (usize, Option<Arc<Meeting>>)>,

@@ -47,9 +47,9 @@ impl Coordinator {
         self.check_generation(&register);
         let before = self.participants.get(&participant).map(|known| known.row.clone());
         let row = next_row(now, before.as_ref(), &register);
-        // Repeated before it was settled, a registration is of the same new life as the one before.
-        let unsettled = self.registering.get(&participant).is_some_and(|before| before.new_lineage);
-        let new_lineage = unsettled || before.is_none_or(|before| before.lineage != row.lineage);
+        // A new life stays new until a registration of it is settled: the first one may be repeated, or its stream break.
+        let other = before.is_none_or(|before| before.lineage != row.lineage);
+        let new_lineage = other || self.unsettled.contains(&participant);
         self.leave_session(now, session, &participant, row.epoch);
         let connected = Connected {
             session,
@@ -63,7 +63,8 @@ impl Coordinator {
             Registering { session, register, new_lineage, stale: false, heard: BTreeSet::new() };
         self.registering.insert(participant.clone(), registering);
         if new_lineage {
-            self.counters.lineages += 1;
+            self.unsettled.insert(participant.clone());
+            self.counters.lineages += u64::from(other);
             self.void_votes(now, &participant);
         }
         self.read_promises(now, participant);
@@ -349,6 +350,9 @@ impl Coordinator {
         let participant = admission.participant.clone();
         if let Applied::Conflict(condition) = applied {
             return self.alarm(format!("{participant}: a registration was refused: {condition:?}"));
+        }
+        if self.participants.get(&participant).is_some_and(|known| known.row.epoch == admission.epoch) {
+            self.unsettled.remove(&participant);
         }
         let carried: Vec<Attempt> = admission.registered.bookings.iter().map(|b| b.attempt.clone()).collect();
         for delivery in admission.install {

@@ -39,6 +39,7 @@ impl Coordinator {
             aborting: BTreeSet::new(),
             held: HashMap::new(),
             registering: HashMap::new(),
+            unsettled: BTreeSet::new(),
             undelivered: BTreeMap::new(),
             confirms: HashMap::new(),
             pending: HashMap::new(),
