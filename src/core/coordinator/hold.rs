@@ -345,7 +345,13 @@ impl Coordinator {
         }
         let Some(holding) = self.holding_mut(attempt) else { return };
         match holding.verdict() {
-            Verdict::Open => {}
+            // A vote that was enough is lost: the grace begins anew once there are enough again.
+            Verdict::Open => {
+                if holding.grace.take().is_some() {
+                    let deadline = holding.deadline;
+                    self.set_meeting_timer(&attempt.meeting, Some(deadline));
+                }
+            }
             Verdict::Complete => self.decide(now, attempt),
             Verdict::Enough if holding.grace.is_none() => {
                 let grace = holding.deadline.min(now.mono + limits::VOTE_GRACE);
@@ -372,7 +378,9 @@ impl Coordinator {
                 self.give_up(now, &attempt, AttemptOutcome::TimedOut, "not everyone needed answered in time");
             }
             _ => {
-                let at = holding.grace.unwrap_or(holding.deadline).min(holding.deadline);
+                // Never a moment that has passed: the timer would be due for ever.
+                let grace = holding.grace.filter(|grace| *grace > now.mono);
+                let at = grace.unwrap_or(holding.deadline).min(holding.deadline);
                 self.set_meeting_timer(id, Some(at));
             }
         }
