@@ -26,6 +26,9 @@ mod network;
 mod organizers;
 #[path = "sim/plan.rs"]
 mod plan;
+#[cfg(debug_assertions)]
+#[path = "sim/planted.rs"]
+mod planted;
 #[path = "sim/scheduler.rs"]
 mod scheduler;
 #[path = "sim/tally.rs"]

@@ -8,8 +8,8 @@ use super::ids::{Attempt, ParticipantId};
 use super::invariants::{AgentView, StoreView, Violation, violation};
 use super::message::{Query, SchedulerMessage};
 use super::model::{AttemptLogEntry, AttemptOutcome, AttendeeStatus, Meeting};
-use super::participant::{PromiseRow, PromiseState};
-use super::record::{AttemptRow, AttemptState, DeliveryBody};
+use super::participant::PromiseRow;
+use super::record::{AttemptRow, AttemptState, DeliveryBody, Write};
 use super::time::{Mono, TimeRange, add};
 use super::{availability::Disclosure, limits, slots};
 
@@ -96,14 +96,15 @@ pub fn sent_after_disk(store: &StoreView, message: &SchedulerMessage) -> Option<
     }
 }
 
-/// D3 and D5: in the transaction that decides an attempt, everyone who was asked gets a delivery: a confirm to C, a
+/// D3 and D5: the transaction that decides an attempt stores a delivery for everyone who was asked: a confirm to C, a
 /// release to the others.
-pub fn decided_with_deliveries(store: &StoreView, row: &AttemptRow) -> Vec<Violation> {
+pub fn decided_with_deliveries(row: &AttemptRow, writes: &[Write]) -> Vec<Violation> {
     let has = |participant: &ParticipantId, confirm: bool| {
-        let mut all = store.deliveries.iter();
-        all.any(|d| {
-            let kind = matches!(d.body, DeliveryBody::Confirm { .. }) == confirm;
-            d.participant == *participant && d.attempt == row.attempt && kind
+        writes.iter().any(|write| match write {
+            Write::Delivery(d) if d.participant == *participant && d.attempt == row.attempt => {
+                matches!(d.body, DeliveryBody::Confirm { .. }) == confirm
+            }
+            _ => false,
         })
     };
     let lacks = row.asked.iter().filter(|p| !has(p, row.commit_set.contains(p)));
@@ -173,9 +174,4 @@ pub fn top_rank_decides(
     let late = now.since(*since) > limits::LEASE + DECISION_SLACK;
     let what = || format!("{}, of the highest rank, is HOLDING for {:?}", top.attempt, now.since(*since));
     late.then(|| violation("L3", what()))
-}
-
-/// Whether the agent has the attempt booked or held.
-pub fn is_held(agent: &AgentView, attempt: &Attempt) -> bool {
-    agent.promises.get(attempt).is_some_and(|row| row.state == PromiseState::Held)
 }

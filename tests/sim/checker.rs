@@ -165,7 +165,7 @@ impl Checker {
         results: Option<&[OperationResult]>,
     ) {
         self.dirty = true;
-        let (mut votes, mut decided) = (Vec::new(), Vec::new());
+        let mut votes = Vec::new();
         for (index, operation) in group.iter().enumerate() {
             let Operation::Apply(transaction) = operation else { continue };
             let applied = results.map(|r| &r[index]) == Some(&OperationResult::Applied(Applied::Yes));
@@ -176,7 +176,10 @@ impl Checker {
                 self.refresh(store, write);
                 match write {
                     Write::AttemptState(attempt, AttemptState::Aborted) if applied => {
-                        decided.push(attempt.clone())
+                        let row = self.store.attempts.get(attempt);
+                        let undelivered =
+                            row.map(|row| checks::decided_with_deliveries(row, &transaction.writes));
+                        self.found.extend(undelivered.into_iter().flatten());
                     }
                     Write::Participant(row) if applied => {
                         self.lineages.insert(row.id.clone(), row.lineage);
@@ -189,7 +192,7 @@ impl Checker {
                             lineage: self.lineages.get(participant).copied().unwrap_or_default(),
                         };
                         votes.extend(row.commit_set.iter().map(counted));
-                        decided.push(row.attempt.clone());
+                        self.found.extend(checks::decided_with_deliveries(row, &transaction.writes));
                     }
                     _ => {}
                 }
@@ -199,9 +202,6 @@ impl Checker {
         let snapshot = store.snapshot().expect("a snapshot");
         self.lineages = snapshot.participants.iter().map(|row| (row.id.clone(), row.lineage)).collect();
         self.store.deliveries = snapshot.deliveries;
-        let rows = decided.iter().filter_map(|attempt| self.store.attempts.get(attempt));
-        let undelivered = rows.flat_map(|row| checks::decided_with_deliveries(&self.store, row));
-        self.found.extend(undelivered.collect::<Vec<_>>());
     }
 
     /// An attempt that was given up, by the log that its meeting keeps of it. `self.store` is as it was before.

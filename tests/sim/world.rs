@@ -24,6 +24,8 @@ use super::scheduler::Scheduler;
 use super::tally::Tally;
 use super::trace::{self, Trace};
 
+/// Far more steps than any run takes that comes to rest.
+const STEPS: u64 = 200_000;
 /// The longest deadline that an organizer gives.
 const LONGEST_WISH: Duration = Duration::from_secs(60);
 
@@ -218,7 +220,7 @@ impl World {
                 self.now = end;
                 break;
             }
-            if at.since(self.plan.stop) > PATIENCE + self.organizers.patience {
+            if at.since(self.plan.stop) > PATIENCE + self.organizers.patience || steps > STEPS {
                 self.broken.push("it never comes to rest".into());
             }
             self.now = self.now.max(at);
