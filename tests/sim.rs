@@ -1,19 +1,34 @@
-//! A world in memory, from one seed: the real coordinator and the real agents over a network that loses,
-//! repeats and delays, with crashes of everybody at any point. After each step the invariants of PROTOCOL.md hold.
+//! A world in memory, from one seed: the real coordinator and the real agents over a network that loses, repeats
+//! and delays, with crashes of everybody at any point, clocks that run wild, and disks put back to older copies.
+//! After each step the invariants of PROTOCOL.md hold; once faults stop, everything comes to rest.
 //!
-//! `SEED=17 cargo test --test sim -- --nocapture` replays one run and prints what happened.
-//! `SEEDS=5000 cargo test --test sim` runs more of them; `FIRST=1000` begins elsewhere.
+//! - `SEED=17 cargo test --test sim -- --nocapture` replays one run and prints what happened.
+//! - `SEED=17 ONLY=3,8,12 …` keeps only these items of its plan; a run that fails prints such a command.
+//! - `SEEDS=1000000 cargo test --profile sim --test sim -- --nocapture` runs a million; `FIRST=1000` begins elsewhere.
+//! - `PLANTED=full cargo test --test sim planted -- --nocapture` counts in how many runs each planted bug is seen,
+//!   and writes `docs/planted-bugs.md`.
 
 #[path = "sim/agent.rs"]
 mod agent;
+#[path = "sim/campaign.rs"]
+mod campaign;
 #[path = "sim/checker.rs"]
 mod checker;
+#[path = "sim/clock.rs"]
+mod clock;
+#[path = "sim/faults.rs"]
+mod faults;
+#[path = "sim/found.rs"]
+mod found;
 #[path = "sim/network.rs"]
 mod network;
 #[path = "sim/organizers.rs"]
 mod organizers;
 #[path = "sim/plan.rs"]
 mod plan;
+#[cfg(debug_assertions)]
+#[path = "sim/planted.rs"]
+mod planted;
 #[path = "sim/scheduler.rs"]
 mod scheduler;
 #[path = "sim/tally.rs"]
@@ -23,78 +38,43 @@ mod trace;
 #[path = "sim/world.rs"]
 mod world;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use plan::Plan;
-use tally::Tally;
-use trace::Trace;
-use world::{Outcome, World};
+use campaign::{campaign, run};
 
 /// Runs of the campaign, unless `SEEDS` says.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 2_000;
+/// Failing runs that are made smaller.
+const SHRUNK: usize = 3;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
 }
 
-fn run(seed: u64, print: bool, full: bool) -> Outcome {
-    World::new(Plan::new(seed), Trace::new(print, full)).run()
-}
-
-/// One seed; a panic is what went wrong.
-fn caught(seed: u64) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| run(seed, false, false))).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-        let broken = vec![format!("panic: {}", text.unwrap_or_default())];
-        Outcome { broken, tally: Tally::default(), hash: 0, steps: 0 }
-    })
+/// The items that `ONLY` names.
+fn only() -> Option<Vec<usize>> {
+    let text = std::env::var("ONLY").ok()?;
+    let item = |item: &str| item.parse().unwrap_or_else(|_| panic!("ONLY={text}: {item} is not a number"));
+    Some(text.split(',').filter(|item| !item.is_empty()).map(item).collect())
 }
 
 #[test]
 fn the_invariants_hold_whatever_happens() {
     if let Some(seed) = number("SEED") {
-        let outcome = run(seed, true, false);
+        let outcome = run(seed, only().as_deref(), true, false);
         println!("{} steps, trace {:016x}", outcome.steps, outcome.hash);
         assert!(outcome.broken.is_empty(), "seed {seed}: {:#?}", outcome.broken);
         return;
     }
-    let first = number("FIRST").unwrap_or(1);
     let seeds = number("SEEDS").unwrap_or(SEEDS);
-    let workers = 2;
-    let work = |worker: u64| {
-        let (mut tally, mut steps, mut failures) = (Tally::default(), 0, Vec::new());
-        for seed in (first..first + seeds).filter(|seed| seed % workers == worker) {
-            let outcome = caught(seed);
-            tally.add(&outcome.tally);
-            steps += outcome.steps;
-            if !outcome.broken.is_empty() {
-                failures.push((seed, outcome.broken));
-            }
-        }
-        (tally, steps, failures)
-    };
-    let parts: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers).map(|worker| scope.spawn(move || work(worker))).collect();
-        threads.into_iter().map(|thread| thread.join().expect("a worker")).collect()
-    });
-    let (mut tally, mut steps, mut failures) = (Tally::default(), 0, Vec::new());
-    for (part, taken, failed) in parts {
-        tally.add(&part);
-        steps += taken;
-        failures.extend(failed);
+    let whole = campaign(number("FIRST").unwrap_or(1), seeds);
+    println!("{seeds} runs, {} steps", whole.steps);
+    whole.tally.print();
+    for (index, (seed, broken)) in whole.failures.iter().enumerate() {
+        campaign::report(*seed, broken, index < SHRUNK);
     }
-    println!("{seeds} runs, {steps} steps");
-    tally.print();
-    failures.sort_by_key(|(seed, _)| *seed);
-    for (seed, broken) in &failures {
-        println!("seed {seed}: {}", broken.first().map_or("", String::as_str));
-        println!("    SEED={seed} cargo test --test sim -- --nocapture");
-    }
-    assert!(failures.is_empty(), "{} of {seeds} runs broke something", failures.len());
+    assert!(whole.failures.is_empty(), "{} of {seeds} runs broke something", whole.failures.len());
     if seeds >= SEEDS {
-        assert!(tally.never().is_empty(), "never reached: {:#?}", tally.never());
+        assert!(whole.tally.never().is_empty(), "never reached: {:#?}", whole.tally.never());
     }
 }
 
@@ -105,7 +85,22 @@ fn the_same_seed_gives_the_same_trace() {
         return;
     }
     for seed in 1..=25 {
-        let (first, second) = (run(seed, false, true), run(seed, false, true));
+        let (first, second) = (run(seed, None, false, true), run(seed, None, false, true));
         assert_eq!((first.hash, first.steps), (second.hash, second.steps), "seed {seed} is not replayed");
+    }
+}
+
+/// Items that are all kept change nothing; without any, nobody asks for anything and nothing goes wrong.
+#[test]
+fn a_part_of_a_run_is_replayed_as_well() {
+    if number("SEED").is_some() {
+        return;
+    }
+    for seed in 1..=10 {
+        let all: Vec<usize> = (0..plan::Plan::new(seed, None).items()).collect();
+        let (whole, kept) = (run(seed, None, false, false), run(seed, Some(&all), false, false));
+        assert_eq!(whole.hash, kept.hash, "seed {seed} with all its items");
+        let nothing = run(seed, Some(&[]), false, false);
+        assert!(nothing.broken.is_empty() && nothing.steps < whole.steps, "seed {seed} without items");
     }
 }

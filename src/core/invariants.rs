@@ -1,7 +1,7 @@
 //! The invariants of PROTOCOL.md as named checks over a plain view of the world.
 //!
 //! Every test layer fills the same view, from memory, from a database or over the wire, and asks the same
-//! questions. I8 is checked where answers are cut ([`super::availability`]); L3 needs a clock of its own.
+//! questions. What concerns a single message or a single transaction is in [`super::checks`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -22,7 +22,7 @@ pub const SETTLED_AFTER: Duration = Duration::from_secs(30);
 /// What does not hold, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
-    /// `I1` to `I7`, `L1`, `L2`.
+    /// `I1` to `I8`, `L1` to `L3`, or `D1` to `D4`.
     pub invariant: &'static str,
     /// In words, with names.
     pub what: String,
@@ -45,6 +45,9 @@ pub struct AgentView {
     pub withdrawn: BTreeSet<Attempt>,
     /// Promises that a lost journal explains: had by an earlier life, and not given back yet.
     pub lost: BTreeSet<Attempt>,
+    /// Attempts that a store restored from an older copy knows otherwise than the agent: the later life of the
+    /// store decided on them, and that is lost (table of "Registration", row CONFIRMED, "Unknown").
+    pub orphaned: BTreeSet<Attempt>,
 }
 
 /// The rows of the scheduler's store.
@@ -63,6 +66,26 @@ pub struct StoreView {
 /// What was decided so far: a decision and its commit set never change (I4).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Decisions(BTreeMap<Attempt, (bool, Vec<ParticipantId>)>);
+
+impl Decisions {
+    /// The store was restored from an older copy: only decisions that it still has the same way stand.
+    pub fn restored(&mut self, store: &StoreView) {
+        let stands = |attempt: &Attempt, decision: &(bool, Vec<ParticipantId>)| {
+            store.attempts.get(attempt).and_then(decision_of).as_ref() == Some(decision)
+        };
+        self.0.retain(|attempt, decision| stands(attempt, decision));
+    }
+}
+
+/// Whether the attempt was committed, and with whom; `None` while it is HOLDING.
+fn decision_of(row: &AttemptRow) -> Option<(bool, Vec<ParticipantId>)> {
+    let committed = match row.state {
+        AttemptState::Holding => return None,
+        AttemptState::Committed | AttemptState::Superseded => true,
+        AttemptState::Aborted => false,
+    };
+    Some((committed, row.commit_set.clone()))
+}
 
 /// One vote that a decision rests on, as an observer outside the scheduler saw it come in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -105,7 +128,7 @@ pub fn check(store: &StoreView, agents: &[AgentView], decisions: &mut Decisions)
     found
 }
 
-fn violation(invariant: &'static str, what: String) -> Violation {
+pub(super) fn violation(invariant: &'static str, what: String) -> Violation {
     Violation { invariant, what }
 }
 
@@ -149,10 +172,24 @@ pub fn commit_sets_are_held(store: &StoreView, agents: &[AgentView]) -> Vec<Viol
         let rows = store.bookings.values().filter(|row| row.participant == agent.participant);
         for row in rows {
             let attempt = &row.attempt;
-            let explained = agent.withdrawn.contains(attempt) || agent.lost.contains(attempt);
-            if !explained && !agent.promises.contains_key(attempt) {
-                let what = format!("{} is booked for {attempt} and has not promised it", agent.participant);
-                found.push(violation("I2", what));
+            let explained = agent.withdrawn.contains(attempt)
+                || agent.lost.contains(attempt)
+                || agent.orphaned.contains(attempt);
+            match agent.promises.get(attempt) {
+                Some(promise) if promise.booking.blocked != row.during => {
+                    let (who, promised) = (&agent.participant, promise.booking.blocked);
+                    let what = format!(
+                        "{who} is booked for {attempt} at {:?}, and promised {promised:?}",
+                        row.during
+                    );
+                    found.push(violation("I2", what));
+                }
+                None if !explained => {
+                    let what =
+                        format!("{} is booked for {attempt} and has not promised it", agent.participant);
+                    found.push(violation("I2", what));
+                }
+                _ => {}
             }
         }
     }
@@ -164,7 +201,7 @@ pub fn confirmed_is_committed(store: &StoreView, agents: &[AgentView]) -> Vec<Vi
     let mut found = Vec::new();
     for agent in agents {
         let confirmed = agent.promises.iter().filter(|(_, row)| row.state == PromiseState::Confirmed);
-        for (attempt, _) in confirmed {
+        for (attempt, _) in confirmed.filter(|(attempt, _)| !agent.orphaned.contains(attempt)) {
             let row = store.attempts.get(attempt);
             let committed = row.is_some_and(|row| {
                 matches!(row.state, AttemptState::Committed | AttemptState::Superseded)
@@ -249,12 +286,7 @@ pub fn commit_sets_suffice(store: &StoreView) -> Vec<Violation> {
 pub fn decisions_stand(store: &StoreView, decisions: &mut Decisions) -> Vec<Violation> {
     let mut found = Vec::new();
     for (attempt, row) in &store.attempts {
-        let committed = match row.state {
-            AttemptState::Holding => None,
-            AttemptState::Committed | AttemptState::Superseded => Some(true),
-            AttemptState::Aborted => Some(false),
-        };
-        let now = committed.map(|committed| (committed, row.commit_set.clone()));
+        let now = decision_of(row);
         match (decisions.0.get(attempt), now) {
             (None, None) => {}
             (None, Some(now)) => {
@@ -344,11 +376,13 @@ pub fn agents_equal_store(store: &StoreView, agents: &[AgentView]) -> Vec<Violat
         let booked: BTreeSet<&Attempt> =
             store.bookings.keys().filter(|(id, _)| id == who).map(|(_, attempt)| attempt).collect();
         for (attempt, row) in &agent.promises {
-            if row.state == PromiseState::Held || !booked.contains(attempt) {
+            let orphan = agent.orphaned.contains(attempt);
+            if row.state == PromiseState::Held || !booked.contains(attempt) && !orphan {
                 found.push(violation("L1", format!("{who} still has {attempt} {:?}", row.state)));
             }
         }
-        let missing = booked.into_iter().filter(|attempt| !agent.promises.contains_key(attempt));
+        let missing =
+            booked.into_iter().filter(|a| !agent.promises.contains_key(a) && !agent.orphaned.contains(a));
         found.extend(missing.map(|attempt| violation("L1", format!("{who} still lacks {attempt}"))));
         let left = agent.withdrawn.iter();
         found.extend(

@@ -18,7 +18,9 @@ pub mod message;
 pub mod random;
 pub mod record;
 
+pub mod checks;
 pub mod coordinator;
 pub mod displacement;
 pub mod invariants;
 pub mod participant;
+pub mod planted;

@@ -32,6 +32,7 @@ use super::message::{
     AckKind, AgentMessage, Booking, Hold, Notice, Promise, Query, Refusal, Register, Registered,
     ReleaseCause, SchedulerMessage, Vote,
 };
+use super::planted::{Planted, planted};
 use super::slots;
 use super::time::{Mono, Now, TimeRange, sub};
 
@@ -135,7 +136,8 @@ impl Journal {
     }
 
     fn released(&self, attempt: &Attempt) -> bool {
-        self.tombstones.get(&attempt.meeting).is_some_and(|n| attempt.n <= *n)
+        let forgotten = planted(Planted::TombstoneForgotten);
+        self.tombstones.get(&attempt.meeting).is_some_and(|n| attempt.n <= *n) && !forgotten
     }
 }
 
@@ -266,7 +268,12 @@ impl Participant {
                 for (attempt, at) in self.ask.iter_mut().filter(|(_, at)| **at <= now.mono) {
                     *at = now.mono + ASK_AGAIN;
                     let (participant, attempt) = (self.profile.id.clone(), attempt.clone());
-                    out.messages.push(AgentMessage::Resolve { participant, attempt });
+                    if !planted(Planted::NoResolve) && !planted(Planted::ReleaseOnLeaseEnd) {
+                        out.messages.push(AgentMessage::Resolve { participant, attempt });
+                    }
+                }
+                if planted(Planted::ReleaseOnLeaseEnd) || planted(Planted::HeldGivenUpEarly) {
+                    self.give_up_asked(now, &mut out);
                 }
                 let due = self.repeat.iter().filter(|(_, at)| **at <= now.mono);
                 let due: Vec<_> = due.map(|(attempt, _)| attempt.clone()).collect();
@@ -276,6 +283,14 @@ impl Participant {
             }
         }
         out
+    }
+
+    /// Planted: the holds that were just asked about are given up.
+    fn give_up_asked(&mut self, now: Now, out: &mut Output) {
+        let asked = self.ask.iter().filter(|(_, at)| **at == now.mono + ASK_AGAIN);
+        for attempt in asked.map(|(attempt, _)| attempt.clone()).collect::<Vec<_>>() {
+            self.forget(&attempt, out);
+        }
     }
 
     /// Takes one message of the scheduler's.
@@ -386,7 +401,7 @@ impl Participant {
             query.buffer_after,
             query.step,
             &busy,
-            self.profile.disclosure,
+            if planted(Planted::DisclosureIgnored) { Disclosure::FreeBusy } else { self.profile.disclosure },
         ))
     }
 
@@ -398,6 +413,11 @@ impl Participant {
         let vote = match self.journal.promises.contains_key(attempt) {
             true => Vote::Granted,
             false => match self.in_the_way(hold, own) {
+                Some(Refusal::Held(Some(other))) if planted(Planted::WoundLocally) => {
+                    self.forget(&other, out);
+                    self.promise(now, hold, out);
+                    Vote::Granted
+                }
                 Some(refusal) => Vote::Refused(refusal),
                 None => {
                     self.promise(now, hold, out);
@@ -425,7 +445,10 @@ impl Participant {
             revision: 0,
         };
         let row = PromiseRow { state: PromiseState::Held, booking, displaces: hold.displaces.clone() };
-        self.write(out, JournalRecord::Promise(row));
+        match planted(Planted::VoteBeforeSync) {
+            true => self.journal.apply(&JournalRecord::Promise(row)),
+            false => self.write(out, JournalRecord::Promise(row)),
+        }
         self.ask.insert(hold.attempt.clone(), now.mono + hold.lease);
     }
 
@@ -457,7 +480,7 @@ impl Participant {
             return self.ack(attempt, AckKind::Confirm, booking.revision, out);
         }
         let known = self.journal.promises.get(attempt).cloned();
-        if known.is_none() && self.journal.released(attempt) {
+        if known.is_none() && self.journal.released(attempt) && !planted(Planted::StaleConfirmTaken) {
             return self.ack(attempt, AckKind::Confirm, booking.revision, out);
         }
         let mut dropped = displaces.to_vec();
@@ -531,7 +554,10 @@ impl Participant {
     /// Drops a promise for good.
     fn forget(&mut self, attempt: &Attempt, out: &mut Output) {
         let booked = self.journal.promises.get(attempt).map(|row| row.state) == Some(PromiseState::Confirmed);
-        self.write(out, JournalRecord::Drop(attempt.clone()));
+        match planted(Planted::AckBeforeDurable) {
+            true => self.journal.apply(&JournalRecord::Drop(attempt.clone())),
+            false => self.write(out, JournalRecord::Drop(attempt.clone())),
+        }
         if !self.journal.released(attempt) {
             self.write(out, JournalRecord::Tombstone(attempt.clone()));
         }

@@ -23,7 +23,9 @@ impl OwnTime for Calendar {
     }
 }
 
+/// One process that speaks for a participant.
 pub struct Agent {
+    pub who: usize,
     pub host: usize,
     /// Keeps no journal, and refuses without naming the blocker.
     pub small: bool,
@@ -33,6 +35,8 @@ pub struct Agent {
     pub calendar: Calendar,
     /// A newer stream has taken over: an operator has to start it again.
     pub superseded: bool,
+    /// An operator ended this process: another one speaks for the participant.
+    pub ended: bool,
     lost: BTreeSet<Attempt>,
     lives: u32,
 }
@@ -42,15 +46,35 @@ impl Agent {
         let id = if small { String::new() } else { format!("journal-{index}-0") };
         let disk = Journal { id, ..Journal::default() };
         Self {
+            who: index,
             host,
             small,
             machine: Participant::new(profile(index), disk.clone()),
             disk,
             calendar: Calendar(busy),
             superseded: false,
+            ended: false,
             lost: BTreeSet::new(),
             lives: 0,
         }
+    }
+
+    /// Another process for the same participant, with a copy of its journal.
+    pub fn twin(&self, host: usize, disk: Journal) -> Self {
+        let machine = Participant::new(profile(self.who), disk.clone());
+        let (calendar, lost) = (self.calendar.clone(), BTreeSet::new());
+        Self { host, machine, disk, calendar, superseded: false, ended: false, lost, ..*self }
+    }
+
+    /// From now on this process speaks for the participant: what the one before had promised and this one has not is
+    /// explained by the change of journals.
+    pub fn takes_over(&mut self, had: &AgentView) {
+        self.lost.extend(had.promises.keys().chain(&had.withdrawn).chain(&had.lost).cloned());
+    }
+
+    /// Whether it may speak for its participant.
+    pub fn speaks(&self) -> bool {
+        !self.superseded && !self.ended
     }
 
     /// Makes the records durable, all or none of them.
@@ -61,32 +85,35 @@ impl Agent {
     }
 
     /// The process is gone, and with it what was not on disk: of a small agent all that it `had`.
-    pub fn crash(&mut self, index: usize, had: &AgentView) {
+    pub fn crash(&mut self) {
         if self.small {
-            self.lost.extend(had.promises.keys().chain(&had.withdrawn).cloned());
+            let had = self.view();
+            self.takes_over(&had);
         }
-        self.machine = Participant::new(profile(index), self.disk.clone());
+        self.machine = Participant::new(profile(self.who), self.disk.clone());
         self.superseded = false;
     }
 
     /// The journal's disk is gone: a new one, or an older copy.
-    pub fn lose_journal(&mut self, index: usize, had: &AgentView, copy: Option<Journal>) {
+    pub fn lose_journal(&mut self, copy: Option<Journal>) {
         self.lives += 1;
-        self.lost.extend(had.promises.keys().chain(&had.withdrawn).cloned());
-        let id = format!("journal-{index}-{}", self.lives);
+        let had = self.view();
+        self.takes_over(&had);
+        let id = format!("journal-{}-{}-{}", self.who, self.host, self.lives);
         self.disk = copy.unwrap_or(Journal { id, ..Journal::default() });
-        self.crash(index, had);
+        self.crash();
     }
 
     /// What it would find after a crash.
-    pub fn view(&self, index: usize) -> AgentView {
+    pub fn view(&mut self) -> AgentView {
         let journal = if self.small { self.machine.journal() } else { &self.disk };
-        let has = |attempt: &&Attempt| journal.promises.contains_key(*attempt);
+        self.lost.retain(|attempt| !journal.promises.contains_key(attempt));
         AgentView {
-            participant: name(index),
+            participant: name(self.who),
             promises: journal.promises.clone(),
             withdrawn: journal.withdrawn.keys().cloned().collect(),
-            lost: self.lost.iter().filter(|a| !has(a)).cloned().collect(),
+            lost: self.lost.clone(),
+            orphaned: BTreeSet::new(),
         }
     }
 
@@ -108,7 +135,12 @@ impl Agent {
     }
 }
 
-fn profile(index: usize) -> Profile {
-    let disclosure = if index.is_multiple_of(2) { Disclosure::AskedSlotsOnly } else { Disclosure::FreeBusy };
-    Profile { id: name(index), display_name: format!("Agent {index}"), time_zone: None, disclosure }
+/// Every other participant shows no more than was asked for.
+pub fn disclosure(who: usize) -> Disclosure {
+    if who.is_multiple_of(2) { Disclosure::AskedSlotsOnly } else { Disclosure::FreeBusy }
+}
+
+fn profile(who: usize) -> Profile {
+    let display_name = format!("Agent {who}");
+    Profile { id: name(who), display_name, time_zone: None, disclosure: disclosure(who) }
 }

@@ -1,12 +1,16 @@
 //! Looks at everything after each step, from outside: the store's rows, the journals, and the votes as they came in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use quorate::core::checks;
 use quorate::core::ids::{Attempt, Epoch, Lineage, MeetingId, ParticipantId, SessionId};
 use quorate::core::invariants::{self, AgentView, CountedVote, Decisions, StoreView, Violation};
 use quorate::core::message::{AgentMessage, Register, Vote};
 use quorate::core::participant::PromiseState;
-use quorate::core::record::{Applied, AttemptState, BookingRow, ParticipantRow, Read, ReadResult, Write};
+use quorate::core::record::{
+    Applied, AttemptRow, AttemptState, BookingRow, ParticipantRow, Read, ReadResult, Write,
+};
 use quorate::core::time::{Instant, Mono};
 use quorate::engine::store::{Operation, OperationResult, Store};
 use quorate::store::MemoryStore;
@@ -21,6 +25,14 @@ struct Registration {
     sequence: u64,
 }
 
+/// What a message was to the scheduler.
+pub enum Heard {
+    NewLineage,
+    /// It came over a stream that does not speak for the participant.
+    Stale,
+    Counted,
+}
+
 #[derive(Default)]
 pub struct Checker {
     pub store: StoreView,
@@ -32,16 +44,53 @@ pub struct Checker {
     /// The journals' lives, as the store has them.
     lineages: BTreeMap<ParticipantId, Lineage>,
     pub found: Vec<Violation>,
+    holding_since: BTreeMap<Attempt, Mono>,
+    /// Attempts that a store put back knows otherwise than its later life decided.
+    lost_decisions: BTreeSet<Attempt>,
+    /// Bookings of the copy that its later life had ended.
+    ended_bookings: BTreeSet<(ParticipantId, Attempt)>,
+    /// Whether the store changed, and which agents did.
     dirty: bool,
+    changed: BTreeSet<usize>,
+    looked: Mono,
 }
 
 impl Checker {
-    pub fn agent(&mut self, index: usize, view: AgentView) {
+    pub fn agent(&mut self, index: usize, mut view: AgentView) {
+        self.mark_orphans(&mut view);
         match self.agents.get_mut(index) {
             Some(old) => *old = view,
             None => self.agents.push(view),
         }
+        self.changed.insert(index);
+    }
+
+    fn mark_orphans(&self, view: &mut AgentView) {
+        view.orphaned.clone_from(&self.lost_decisions);
+        let ended = self.ended_bookings.iter().filter(|(who, _)| *who == view.participant);
+        view.orphaned.extend(ended.map(|(_, attempt)| attempt.clone()));
+    }
+
+    /// The store is put back to what it was: its later life explains what agents know of it.
+    /// Returns whether a decision is lost with it.
+    pub fn restored(&mut self, old: StoreView) -> bool {
+        let known = self.lost_decisions.len();
+        let decided =
+            |row: &AttemptRow| matches!(row.state, AttemptState::Committed | AttemptState::Superseded);
+        for (attempt, _) in self.store.attempts.iter().filter(|(_, row)| decided(row)) {
+            if !old.attempts.get(attempt).is_some_and(|before| decided(before)) {
+                self.lost_decisions.insert(attempt.clone());
+            }
+        }
+        let ended = old.bookings.keys().filter(|key| !self.store.bookings.contains_key(*key));
+        self.ended_bookings.extend(ended.cloned());
+        self.decisions.restored(&old);
+        self.store = old;
+        let mut agents = std::mem::take(&mut self.agents);
+        agents.iter_mut().for_each(|view| self.mark_orphans(view));
+        self.agents = agents;
         self.dirty = true;
+        self.lost_decisions.len() > known
     }
 
     /// The scheduler knows no more than its store says.
@@ -60,14 +109,17 @@ impl Checker {
         self.registrations = participants.iter().map(known).collect();
     }
 
-    /// A message comes in at the scheduler. Returns whether a registration began a new lineage.
-    pub fn heard(&mut self, session: SessionId, message: &AgentMessage) -> bool {
+    /// A message comes in at the scheduler.
+    pub fn heard(&mut self, session: SessionId, message: &AgentMessage) -> Heard {
         if let AgentMessage::Register(register) = message {
-            return self.registered(session, register);
+            let new = self.registered(session, register);
+            return if new { Heard::NewLineage } else { Heard::Counted };
         }
-        let Some(registration) = self.registrations.get_mut(message.participant()) else { return false };
+        let Some(registration) = self.registrations.get_mut(message.participant()) else {
+            return Heard::Stale;
+        };
         if registration.session != Some(session) {
-            return false;
+            return Heard::Stale;
         }
         match message {
             AgentMessage::Vote { participant, attempt, vote, sequence } => {
@@ -83,7 +135,7 @@ impl Checker {
             AgentMessage::Unregister { .. } => registration.session = None,
             _ => {}
         }
-        false
+        Heard::Counted
     }
 
     fn registered(&mut self, session: SessionId, register: &Register) -> bool {
@@ -117,9 +169,18 @@ impl Checker {
         for (index, operation) in group.iter().enumerate() {
             let Operation::Apply(transaction) = operation else { continue };
             let applied = results.map(|r| &r[index]) == Some(&OperationResult::Applied(Applied::Yes));
+            if applied {
+                self.judge_aborts(&transaction.writes);
+            }
             for write in &transaction.writes {
                 self.refresh(store, write);
                 match write {
+                    Write::AttemptState(attempt, AttemptState::Aborted) if applied => {
+                        let row = self.store.attempts.get(attempt);
+                        let undelivered =
+                            row.map(|row| checks::decided_with_deliveries(row, &transaction.writes));
+                        self.found.extend(undelivered.into_iter().flatten());
+                    }
                     Write::Participant(row) if applied => {
                         self.lineages.insert(row.id.clone(), row.lineage);
                     }
@@ -131,6 +192,7 @@ impl Checker {
                             lineage: self.lineages.get(participant).copied().unwrap_or_default(),
                         };
                         votes.extend(row.commit_set.iter().map(counted));
+                        self.found.extend(checks::decided_with_deliveries(row, &transaction.writes));
                     }
                     _ => {}
                 }
@@ -140,6 +202,26 @@ impl Checker {
         let snapshot = store.snapshot().expect("a snapshot");
         self.lineages = snapshot.participants.iter().map(|row| (row.id.clone(), row.lineage)).collect();
         self.store.deliveries = snapshot.deliveries;
+    }
+
+    /// An attempt that was given up, by the log that its meeting keeps of it. `self.store` is as it was before.
+    fn judge_aborts(&mut self, writes: &[Write]) {
+        let meeting = |id: &MeetingId| {
+            writes.iter().find_map(|write| match write {
+                Write::Meeting(meeting) if meeting.id == *id => Some(meeting),
+                _ => None,
+            })
+        };
+        for write in writes {
+            let Write::AttemptState(attempt, AttemptState::Aborted) = write else { continue };
+            let entry = meeting(&attempt.meeting).and_then(|meeting| meeting.attempt_log.last());
+            if let (Some(row), Some(entry)) = (self.store.attempts.get(attempt), entry)
+                && entry.slot == row.slot
+            {
+                self.found.extend(checks::aborts_are_needed(row, entry));
+                self.found.extend(checks::pushed_by_higher_rank(&self.store, row, entry));
+            }
+        }
     }
 
     /// Reads again what a write may have changed: the store itself is the witness, not what it was told.
@@ -187,17 +269,30 @@ impl Checker {
         }
     }
 
-    /// I1 to I6, if anything changed.
+    /// I1 to I6, of whatever changed.
     pub fn check(&mut self) {
+        let changed = std::mem::take(&mut self.changed);
         if std::mem::take(&mut self.dirty) {
             self.found.extend(invariants::check(&self.store, &self.agents, &mut self.decisions));
+            return;
+        }
+        for index in changed {
+            let agent = std::slice::from_ref(&self.agents[index]);
+            self.found.extend(invariants::no_overlapping_promises(agent));
+            self.found.extend(invariants::commit_sets_are_held(&self.store, agent));
+            self.found.extend(invariants::confirmed_is_committed(&self.store, agent));
         }
     }
 
-    /// L1 while it settles.
-    pub fn check_holds(&mut self, now: Mono) {
+    /// L1 and L3 while it settles, twice a second. Agents that never come back owe nothing.
+    pub fn check_progress(&mut self, now: Mono, gone: &BTreeSet<usize>) {
+        if now.since(self.looked) < Duration::from_millis(500) {
+            return;
+        }
+        self.looked = now;
         let mut held = BTreeMap::new();
-        for agent in &self.agents {
+        for agent in self.agents.iter().enumerate().filter(|(index, _)| !gone.contains(index)).map(|(_, a)| a)
+        {
             for (attempt, _) in agent.promises.iter().filter(|(_, row)| row.state == PromiseState::Held) {
                 let key = (agent.participant.clone(), attempt.clone());
                 let since = self.held_since.get(&key).copied().unwrap_or(now);
@@ -206,6 +301,20 @@ impl Checker {
         }
         self.held_since = held;
         self.found.extend(invariants::holds_end(&self.held_since, now));
+        let holding = self.store.attempts.values().filter(|row| row.state == AttemptState::Holding);
+        let since = |row: &AttemptRow| self.holding_since.get(&row.attempt).copied().unwrap_or(now);
+        self.holding_since = holding.map(|row| (row.attempt.clone(), since(row))).collect();
+        self.found.extend(checks::top_rank_decides(&self.store, &self.holding_since, now));
+    }
+
+    /// L1 at the end, but for those who never come back.
+    pub fn settled(&self, gone: &BTreeSet<usize>) -> Vec<Violation> {
+        let back = |index: &usize| !gone.contains(index);
+        let agents: Vec<AgentView> =
+            (0..self.agents.len()).filter(back).map(|index| self.agents[index].clone()).collect();
+        let mut store = self.store.clone();
+        store.deliveries.retain(|d| agents.iter().any(|agent| agent.participant == d.participant));
+        invariants::agents_equal_store(&store, &agents)
     }
 }
 

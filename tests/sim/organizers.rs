@@ -23,6 +23,10 @@ enum Kind {
 }
 
 struct Open {
+    /// Which scheduler's process it was handed to.
+    life: u64,
+    /// The organizer does not wait for it any more.
+    hung_up: bool,
     view: RequestView,
     kind: Kind,
     contended: bool,
@@ -41,6 +45,8 @@ pub struct Organizers {
     /// Requests that were open when the scheduler crashed.
     pub again: Vec<(RequestId, Wish)>,
     restarted: Vec<RequestId>,
+    /// Longer for a scheduler whose clock is slow, or whose wall clock may have jumped.
+    pub patience: Duration,
 }
 
 /// A command that is to be handed in.
@@ -51,13 +57,17 @@ pub struct Call {
 }
 
 impl Organizers {
+    pub fn new(patience: Duration) -> Self {
+        Self { patience, ..Self::default() }
+    }
+
     fn call(&mut self, now: Mono, command: Command, deadline: Duration, kind: Kind, contended: bool) -> Call {
         self.next += 1;
         let ticket = Ticket(self.next);
         // What the store still has to say is not counted: half a second.
-        let due = now + deadline + Duration::from_millis(500);
+        let due = now + deadline + self.patience + Duration::from_millis(500);
         let view = RequestView { name: format!("request {}", self.next), due, answered: None, lost: false };
-        self.tickets.insert(ticket, Open { view, kind, contended });
+        self.tickets.insert(ticket, Open { life: 0, hung_up: false, view, kind, contended });
         Call { ticket, command, deadline }
     }
 
@@ -155,8 +165,34 @@ impl Organizers {
         Some(self.call(now, command, Duration::from_secs(60), Kind::Cancel, false))
     }
 
-    pub fn scheduler_crashed(&mut self, random: &mut Random) {
-        let open = self.tickets.values_mut().filter(|open| open.view.answered.is_none() && !open.view.lost);
+    /// A call was handed to this process of the scheduler's.
+    pub fn handed(&mut self, ticket: Ticket, life: u64) {
+        if let Some(open) = self.tickets.get_mut(&ticket) {
+            open.life = life;
+        }
+    }
+
+    /// An organizer stops waiting; what it asked for goes on.
+    pub fn hang_up(&mut self, random: &mut Random) -> Option<Ticket> {
+        let waits = |open: &&mut Open| open.view.answered.is_none() && !open.view.lost && !open.hung_up;
+        let mut open: Vec<(&Ticket, &mut Open)> =
+            self.tickets.iter_mut().filter(|(_, open)| waits(&open)).collect();
+        let index = random.below(open.len().max(1) as u64) as usize;
+        let (ticket, open) = open.get_mut(index)?;
+        open.hung_up = true;
+        Some(**ticket)
+    }
+
+    /// The store was put back to an older copy: nothing that was said since is promised.
+    pub fn store_restored(&mut self) {
+        self.told.clear();
+        self.known.clear();
+    }
+
+    /// The process is gone, or going: who asked without an answer asks again.
+    pub fn scheduler_crashed(&mut self, random: &mut Random, life: u64) {
+        let open = self.tickets.values_mut();
+        let open = open.filter(|open| open.life == life && open.view.answered.is_none() && !open.view.lost);
         for open in open {
             open.view.lost = true;
             if let Kind::Schedule(id, body) = &open.kind
@@ -177,6 +213,9 @@ impl Organizers {
             return self.broken.push(format!("a second answer to {}", open.view.name));
         }
         open.view.answered = Some(now);
+        if open.hung_up {
+            tally.saw("an organizer hung up before the answer");
+        }
         let (kind, contended) = (open.kind.clone(), open.contended);
         match (kind, reply) {
             (Kind::Schedule(request, body), Reply::Meeting(meeting)) => {
@@ -185,7 +224,14 @@ impl Organizers {
             (Kind::Schedule(..), Reply::Refused(Refused::RequestReused)) => {
                 tally.saw("a request id was refused with another body");
             }
-            (Kind::Schedule(..), Reply::Refused(Refused::BeingChanged | Refused::ShuttingDown)) => {
+            (Kind::Schedule(request, body), Reply::Refused(Refused::ShuttingDown)) => {
+                if let Some((_, wish)) = self.wishes.iter().find(|(known, _)| *known == request)
+                    && body == "one"
+                {
+                    self.again.push((request, wish.clone()));
+                }
+            }
+            (Kind::Schedule(..), Reply::Refused(Refused::BeingChanged)) => {
                 self.broken.push(format!("{ticket:?}: a schedule was answered by {reply:?}"));
             }
             (Kind::Change { added, moved }, Reply::Changed(meeting, failure)) => {

@@ -7,6 +7,8 @@ use quorate::core::model::{Attendee, MeetingSpec, Objective, Options, Role, Wind
 use quorate::core::random::Random;
 use quorate::core::time::{Instant, Mono, TimeRange};
 
+use super::faults::{RATES, Rates};
+
 /// One run.
 pub struct Plan {
     pub seed: u64,
@@ -18,23 +20,7 @@ pub struct Plan {
     pub busy: Vec<Vec<TimeRange>>,
     /// Hours of the day that everyone competes for.
     pub hours: u64,
-    /// Lossy, duplicating, reordering network; otherwise streams are first in, first out.
-    pub harsh: bool,
-    /// Per mille of the messages, in a harsh network.
-    pub dropped: u64,
-    pub duplicated: u64,
-    /// Per mille of the messages that are late by up to more than a lease.
-    pub late: u64,
-    /// Longest delay of a message that is not late, in milliseconds.
-    pub pace: u64,
-    /// Per mille of the messages at which a host crashes or its stream breaks.
-    pub fault_at_message: u64,
-    /// Per mille of the commits at whose sync the scheduler crashes, or the store fails.
-    pub crash_at_commit: u64,
-    /// Per mille of the journal writes at which the agent's host crashes.
-    pub crash_at_sync: u64,
-    /// Whether agents may lose their journals.
-    pub journals_lost: bool,
+    pub rates: Rates,
     /// Whether every stream is opened anew when faults stop.
     pub all_reconnect: bool,
     /// When faults and requests stop.
@@ -45,6 +31,8 @@ pub struct Plan {
 /// What happens at a time of its own.
 #[derive(Clone, Debug)]
 pub enum Happening {
+    /// An item that was left out.
+    Nothing,
     Schedule(Box<Wish>),
     /// The same request again, or one with its id and another body.
     Repeat {
@@ -61,10 +49,39 @@ pub enum Happening {
     Cancel,
     Withdraw(usize),
     OwnEvent(usize, TimeRange),
+    /// An organizer stops waiting.
+    HangUp,
+    /// A participant leaves its stream for a while, and says so.
+    Unregister(usize),
     CrashScheduler,
+    /// Another scheduler starts on the same store while this one lives.
+    SecondScheduler,
+    /// The scheduler is asked to stop, with so many milliseconds for what is undecided.
+    Drain(u64),
+    /// The store is copied; or the copy is put back, and the scheduler starts from it.
+    BackupStore,
+    RestoreStore,
     CrashHost(usize),
+    /// It crashes and never comes back.
+    HostGone(usize),
+    CrashEverything,
     BreakSession(usize),
+    /// Nothing travels towards the scheduler (up) or from it (down), and neither end notices.
+    Partition {
+        host: usize,
+        up: bool,
+        down: bool,
+        millis: u64,
+    },
+    /// The journal's disk is gone: a new one, or an older copy.
     LoseJournal(usize),
+    /// A second process for the participant, with a copy of its journal as it is, or an older one.
+    Twin {
+        agent: usize,
+        older: bool,
+    },
+    /// The wall clock of a host, or of the scheduler, jumps by so many milliseconds.
+    WallJump(Option<usize>, i64),
 }
 
 /// What an organizer asks for.
@@ -94,7 +111,7 @@ pub fn chance(random: &mut Random, per_mille: u64) -> bool {
     random.below(1000) < per_mille
 }
 
-fn pick<T: Clone>(random: &mut Random, from: &[T]) -> T {
+pub fn pick<T: Clone>(random: &mut Random, from: &[T]) -> T {
     from[random.below(from.len() as u64) as usize].clone()
 }
 
@@ -102,55 +119,89 @@ pub fn millis(random: &mut Random, from: u64, to: u64) -> Duration {
     random.between(Duration::from_millis(from), Duration::from_millis(to))
 }
 
+/// How large a run is: most are small, since small ones are quick and reach most.
+fn size(random: &mut Random) -> (usize, u64) {
+    match random.below(20) {
+        0..=10 => (2 + random.below(4) as usize, 2 + random.below(14)),
+        11..=17 => (3 + random.below(8) as usize, 6 + random.below(24)),
+        _ => (8 + random.below(13) as usize, 12 + random.below(29)),
+    }
+}
+
 impl Plan {
-    pub fn new(seed: u64) -> Self {
+    /// The run of a seed. `only` keeps these items of it, by number, and leaves all others out.
+    pub fn new(seed: u64, only: Option<&[usize]>) -> Self {
+        let mut plan = Self::drawn(seed);
+        if let Some(only) = only {
+            plan.rates.keep(&|number| only.contains(&number));
+            let kept = |index: usize| only.contains(&(index + RATES.len()));
+            let idle = (Mono::default(), Happening::Nothing);
+            let events = plan.events.into_iter().enumerate();
+            plan.events =
+                events.map(|(index, event)| if kept(index) { event } else { idle.clone() }).collect();
+        }
+        plan
+    }
+
+    /// How many items it has: rates, then events.
+    pub fn items(&self) -> usize {
+        RATES.len() + self.events.len()
+    }
+
+    /// An item in words.
+    pub fn item(&self, number: usize) -> String {
+        match number.checked_sub(RATES.len()).and_then(|index| self.events.get(index)) {
+            Some((at, happening)) => {
+                format!("{:>8.3} {happening:?}", at.0.as_secs_f64()).chars().take(150).collect()
+            }
+            None => RATES.get(number).map_or_else(String::new, |rate| format!("         {rate}")),
+        }
+    }
+
+    fn drawn(seed: u64) -> Self {
         let random = &mut Random::new(seed);
-        let agents = 2 + random.below(7) as usize;
+        let (agents, meetings) = size(random);
         let hosts = hosts(random, agents);
         let some_small = chance(random, 500);
         let small = (0..agents).map(|_| some_small && chance(random, 400)).collect();
-        let hours = 2 + random.below(6);
+        let hours = 2 + random.below(10);
         let busy = (0..agents).map(|_| busy(random, hours)).collect();
-        let harsh = chance(random, 500);
-        let calm = chance(random, 150);
+        let calm = chance(random, 100);
+        let pace = pick(random, &[5, 20, 20, 300, 1_500]);
         let stop = Mono(millis(random, 10_000, 50_000));
         let mut plan = Self {
             seed,
             small,
             busy,
             hours,
-            harsh,
-            dropped: if harsh { random.below(201) } else { 0 },
-            duplicated: if harsh { random.below(101) } else { 0 },
-            late: if calm { 0 } else { random.below(30) },
-            pace: pick(random, &[5, 20, 20, 300, 1_500]),
-            fault_at_message: if calm { 0 } else { pick(random, &[0, 5, 20]) },
-            crash_at_commit: if calm { 0 } else { pick(random, &[0, 5, 20]) },
-            crash_at_sync: if calm { 0 } else { pick(random, &[0, 10, 40]) },
+            rates: Rates::calm(hosts.len(), pace),
             all_reconnect: chance(random, 400),
-            journals_lost: !calm && chance(random, 200),
             stop,
             events: Vec::new(),
             hosts,
         };
-        plan.add_requests(random);
         if !calm {
             plan.add_faults(random);
         }
+        plan.add_requests(random, meetings);
         plan
     }
 
-    fn time(&self, random: &mut Random) -> Mono {
+    pub fn time(&self, random: &mut Random) -> Mono {
         Mono(random.between(Duration::from_millis(800), self.stop.0))
     }
 
-    fn add_requests(&mut self, random: &mut Random) {
-        let meetings = 1 + random.below(15);
+    fn add_requests(&mut self, random: &mut Random, meetings: u64) {
         // Many at once, or one after the other.
         let burst = chance(random, 500);
+        let patient = chance(random, 600);
         let mut begin = self.time(random).0 / 2;
         for _ in 0..meetings {
-            let wish = self.wish(random);
+            let mut wish = self.wish(random);
+            if patient {
+                wish.options.connect_timeout = Duration::from_secs(10);
+                wish.deadline = wish.deadline.max(Duration::from_secs(20));
+            }
             if chance(random, 200) {
                 begin = self.time(random).0;
             }
@@ -162,12 +213,13 @@ impl Plan {
             }
         }
         for _ in 0..random.below(2 + meetings) {
-            let happening = match random.below(14) {
+            let happening = match random.below(15) {
                 0..=3 => Happening::Reschedule { named: chance(random, 300), options: options(random) },
                 4..=6 => Happening::Update { options: options(random) },
                 7..=8 => Happening::Cancel,
                 9..=11 => Happening::Withdraw(random.below(self.small.len() as u64) as usize),
                 12 => Happening::Find(Box::new(self.wish(random))),
+                13 => Happening::HangUp,
                 _ => {
                     let agent = random.below(self.small.len() as u64) as usize;
                     Happening::OwnEvent(agent, hour(random, self.hours))
@@ -177,29 +229,11 @@ impl Plan {
         }
     }
 
-    fn add_faults(&mut self, random: &mut Random) {
-        let hosts = self.hosts.len() as u64;
-        for _ in 0..random.below(3) {
-            self.events.push((self.time(random), Happening::CrashScheduler));
-        }
-        for _ in 0..random.below(4) {
-            let host = random.below(hosts) as usize;
-            self.events.push((self.time(random), Happening::CrashHost(host)));
-        }
-        for _ in 0..random.below(5) {
-            let host = random.below(hosts) as usize;
-            self.events.push((self.time(random), Happening::BreakSession(host)));
-        }
-        if self.journals_lost {
-            let agent = random.below(self.small.len() as u64) as usize;
-            self.events.push((self.time(random), Happening::LoseJournal(agent)));
-        }
-    }
-
     pub fn wish(&self, random: &mut Random) -> Wish {
         let mut attendees: Vec<Attendee> = Vec::new();
+        let crowd = pick(random, &[1_300, 2_600, 2_600, 5_000]);
         for agent in 0..self.small.len() {
-            if chance(random, 2_600 / self.small.len() as u64) {
+            if chance(random, crowd / self.small.len() as u64) {
                 let role = pick(random, &[Role::Required, Role::Invited, Role::Invited, Role::Optional]);
                 attendees.push(Attendee { id: name(agent), role });
             }

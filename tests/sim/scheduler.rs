@@ -1,95 +1,163 @@
 //! The scheduler of the simulated world: the real coordinator over the memory store, with group commit.
 
-use quorate::core::coordinator::{Coordinator, Counters, Effect, Input, OpId, Start};
-use quorate::core::ids::{Attempt, SessionId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use quorate::core::checks;
+use quorate::core::coordinator::{Coordinator, Counters, Effect, Input, OpId, Reply, Start};
+use quorate::core::ids::{Attempt, Ticket};
+use quorate::core::invariants::StoreView;
 use quorate::core::message::SchedulerMessage;
+use quorate::core::random::Random;
 use quorate::core::record::{Applied, AttemptRow, AttemptState, DeliveryBody, Snapshot, Write};
-use quorate::core::time::Now;
+use quorate::core::time::{Mono, Now};
 use quorate::engine::store::{Operation, OperationResult, Store, StoreError};
 use quorate::store::{MemoryDisk, MemoryStore, StoreFault};
 
+use super::clock::Clock;
 use super::plan::{chance, millis};
 use super::trace::{self, short};
-use super::world::{Event, World};
+use super::world::{Event, Link, World};
 
 pub type Group = Vec<(OpId, Operation)>;
 
-#[derive(Default)]
-pub struct Scheduler {
-    pub disk: MemoryDisk,
-    pub store: MemoryStore,
-    pub core: Option<Coordinator>,
-    /// Tells the answers of one process from those of the next.
-    pub life: u64,
+/// One process of the scheduler's. More than one may live for a while; all but the newest are fenced off.
+pub struct Process {
+    core: Coordinator,
+    store: MemoryStore,
     /// Waits for the group before it.
-    pub gathered: Group,
+    gathered: Group,
     /// On its way to the disk.
-    pub writing: Option<Group>,
+    writing: Option<Group>,
     /// On the disk, and its answers on their way back.
-    pub answers: Option<Vec<(OpId, OperationResult)>>,
-    /// Of all lives before this one.
+    answers: Option<Vec<(OpId, OperationResult)>>,
+    draining: bool,
+    drained: bool,
+}
+
+/// A copy of the store, and what the checker knew of it then.
+struct Backup {
+    disk: MemoryDisk,
+    view: StoreView,
+}
+
+pub struct Scheduler {
+    disk: MemoryDisk,
+    processes: BTreeMap<u64, Process>,
+    /// The process that agents and organizers find.
+    pub current: Option<u64>,
+    lives: u64,
+    /// Counters of all processes that are gone.
     past: Counters,
+    pub clock: Clock,
+    pub random: Random,
+    backup: Option<Backup>,
+    /// It takes until then to put a copy back.
+    not_before: Mono,
 }
 
 impl Scheduler {
-    pub fn new() -> Self {
-        let disk = MemoryDisk::new();
-        Self { store: MemoryStore::on(&disk), disk, ..Self::default() }
+    pub fn new(seed: u64, rate: u64) -> Self {
+        Self {
+            disk: MemoryDisk::new(),
+            processes: BTreeMap::new(),
+            current: None,
+            lives: 0,
+            past: Counters::default(),
+            clock: Clock::new(rate),
+            random: Random::new(seed),
+            backup: None,
+            not_before: Mono::default(),
+        }
     }
 
-    pub fn start(&mut self, now: Now, seed: u64) -> (Snapshot, Vec<quorate::core::coordinator::Effect>) {
-        self.life += 1;
-        self.store = MemoryStore::on(&self.disk);
-        let snapshot = self.store.snapshot().expect("a snapshot");
-        let start = Start { snapshot: snapshot.clone(), seed: seed ^ self.life };
+    fn start(&mut self, now: Now, seed: u64) -> (Snapshot, Vec<Effect>) {
+        self.lives += 1;
+        let mut store = MemoryStore::on(&self.disk);
+        let snapshot = store.snapshot().expect("a snapshot");
+        let start = Start { snapshot: snapshot.clone(), seed: seed ^ self.lives };
         let (core, effects) = Coordinator::start(now, start);
-        self.core = Some(core);
+        let process = Process {
+            core,
+            store,
+            gathered: Vec::new(),
+            writing: None,
+            answers: None,
+            draining: false,
+            drained: false,
+        };
+        self.processes.insert(self.lives, process);
+        self.current = Some(self.lives);
         (snapshot, effects)
     }
 
-    /// Everything in memory is gone but for the group on its way to the disk.
-    pub fn kill(&mut self) {
-        self.past = self.counters();
-        self.core = None;
-        self.gathered.clear();
+    fn process(&mut self, life: u64) -> Option<&mut Process> {
+        self.processes.get_mut(&life)
     }
 
-    /// Nothing is on its way any more.
-    pub fn forget(&mut self) {
-        self.writing = None;
-        self.answers = None;
+    /// The process that takes new streams.
+    pub fn takes_streams(&self) -> Option<u64> {
+        self.current.filter(|life| self.processes.get(life).is_some_and(|process| !process.draining))
+    }
+
+    pub fn lives(&self, life: u64) -> bool {
+        self.processes.contains_key(&life)
     }
 
     pub fn counters(&self) -> Counters {
-        let now = self.core.as_ref().map(Coordinator::counters).unwrap_or_default();
-        Counters { pushed: self.past.pushed + now.pushed, lineages: self.past.lineages + now.lineages, ..now }
+        let add = |sum: Counters, process: &Process| {
+            let more = process.core.counters();
+            Counters { pushed: sum.pushed + more.pushed, lineages: sum.lineages + more.lineages, ..sum }
+        };
+        self.processes.values().fold(self.past, add)
     }
 
     pub fn is_idle(&self) -> bool {
-        let busy = self.writing.is_some() || self.answers.is_some() || !self.gathered.is_empty();
-        !busy && self.core.as_ref().is_some_and(|core| core.live_count() == 0)
+        let quiet = |process: &Process| {
+            process.writing.is_none()
+                && process.answers.is_none()
+                && process.gathered.is_empty()
+                && process.core.live_count() == 0
+        };
+        self.current.is_some() && self.processes.values().all(quiet)
+    }
+
+    /// When a process has to be woken, in the world's time, and which.
+    pub fn next_timer(&self) -> Option<(Mono, u64)> {
+        let timers = self.processes.iter();
+        timers.filter_map(|(life, p)| Some((self.clock.when(p.core.poll_timeout()?), *life))).min()
+    }
+
+    /// Confirms and releases that are kept in memory.
+    pub fn undelivered(&self) -> usize {
+        let current = self.current.and_then(|life| self.processes.get(&life));
+        current.map_or(0, |process| process.core.undelivered_count())
     }
 }
 
 impl World {
-    /// Hands one input to the scheduler and does what it says.
-    pub(super) fn input(&mut self, input: Input) {
-        let now = self.clocks();
-        let Some(core) = &mut self.scheduler.core else { return };
-        let effects = core.handle(now, input);
-        self.carry_out(effects);
+    /// Hands one input to a process of the scheduler's and does what it says.
+    pub(super) fn input(&mut self, life: u64, input: Input) {
+        let now = self.scheduler.clock.now(self.now);
+        let Some(process) = self.scheduler.process(life) else { return };
+        let effects = process.core.handle(now, input);
+        self.carry_out(life, effects);
     }
 
-    fn carry_out(&mut self, effects: Vec<Effect>) {
+    fn carry_out(&mut self, life: u64, effects: Vec<Effect>) {
         for effect in effects {
+            if self.faults && chance(&mut self.scheduler.random, self.plan.rates.crash_between) {
+                self.tally.saw("the scheduler crashed between two actions");
+                return self.crash_scheduler(life);
+            }
             if self.trace.full {
                 self.trace.line(self.now, format_args!("{effect:?}"));
             }
+            let Some(process) = self.scheduler.process(life) else { return };
             match effect {
-                Effect::Apply(op, transaction) => {
-                    self.scheduler.gathered.push((op, Operation::Apply(transaction)));
-                }
-                Effect::Read(op, read) => self.scheduler.gathered.push((op, Operation::Read(read))),
+                Effect::Apply(op, transaction) => process.gathered.push((op, Operation::Apply(transaction))),
+                Effect::Read(op, read) => process.gathered.push((op, Operation::Read(read))),
+                Effect::Drained => process.drained = true,
                 Effect::Send(session, to, message) => {
                     if matches!(message, SchedulerMessage::Superseded { .. }) {
                         self.tally.saw("an older stream was superseded");
@@ -99,66 +167,106 @@ impl World {
                 Effect::Reject(_, participant, why) => {
                     self.trace.line(self.now, format_args!("rejected {participant}: {why:?}"));
                 }
-                Effect::Reply(ticket, reply) => {
-                    self.trace.line(self.now, format_args!("reply {ticket:?} {}", trace::outcome(&reply)));
-                    self.organizers.answered(self.now, ticket, &reply, &mut self.tally);
-                }
-                Effect::Participant(..) | Effect::Drained => {}
+                Effect::Reply(ticket, reply) => self.reply(ticket, &reply),
+                Effect::Participant(..) => {}
                 Effect::Alarm(text) => {
                     self.trace.line(self.now, format_args!("ALARM {text}"));
-                    if !self.plan.journals_lost {
+                    if !self.alarms_explained {
                         self.broken.push(format!("alarm: {text}"));
                     }
                 }
-                Effect::Fenced => self.broken.push("fenced off, with one scheduler".into()),
+                Effect::Fenced => return self.fenced(life),
             }
         }
-        self.commit();
+        self.commit(life);
     }
 
-    fn commit(&mut self) {
+    fn reply(&mut self, ticket: Ticket, reply: &Reply) {
+        self.trace.line(self.now, format_args!("reply {ticket:?} {}", trace::outcome(reply)));
+        if let Reply::Meeting(meeting) | Reply::Changed(meeting, _) = reply {
+            let early = checks::answered_after_disk(&self.checker.store, meeting);
+            self.broken.extend(early.map(|violation| violation.to_string()));
+        }
+        self.organizers.answered(self.now, ticket, reply, &mut self.tally);
+    }
+
+    fn fenced(&mut self, life: u64) {
+        self.trace.line(self.now, format_args!("scheduler {life} is fenced off"));
+        if self.scheduler.current == Some(life) {
+            return self.broken.push("the newest scheduler is fenced off".into());
+        }
+        self.tally.saw("an older scheduler was fenced off");
+        self.end_process(life);
+    }
+
+    fn commit(&mut self, life: u64) {
+        let faults = self.faults;
         let scheduler = &mut self.scheduler;
-        if scheduler.writing.is_some() || scheduler.answers.is_some() || scheduler.gathered.is_empty() {
+        let Some(process) = scheduler.processes.get_mut(&life) else { return };
+        if process.writing.is_some() || process.answers.is_some() {
             return;
         }
-        scheduler.writing = Some(std::mem::take(&mut scheduler.gathered));
-        let slow = self.faults && chance(&mut self.random, 50);
-        let delay = millis(&mut self.random, 1, if slow { 300 } else { 8 });
-        let life = self.scheduler.life;
+        if process.gathered.is_empty() {
+            if process.drained {
+                self.stop_drained(life);
+            }
+            return;
+        }
+        process.writing = Some(std::mem::take(&mut process.gathered));
+        let slow = faults && chance(&mut scheduler.random, 50);
+        let delay = millis(&mut scheduler.random, 1, if slow { 300 } else { 8 });
         self.after(delay, Event::Disk(life));
     }
 
-    pub(super) fn hit_disk(&mut self) {
-        let crash = self.faults && chance(&mut self.random, self.plan.crash_at_commit);
-        let fault = crash && chance(&mut self.random, 300);
-        if fault {
+    pub(super) fn hit_disk(&mut self, life: u64) {
+        let random = &mut self.scheduler.random;
+        let crash = self.faults && chance(random, self.plan.rates.crash_at_commit);
+        if crash && chance(random, 300) {
             let faults = [StoreFault::NotApplied, StoreFault::UnknownApplied, StoreFault::UnknownLost];
-            self.scheduler.disk.fail_next(faults[self.random.below(3) as usize]);
+            let fault = faults[random.below(3) as usize];
+            self.scheduler.disk.fail_next(fault);
             self.tally.saw("the store's answer was lost");
+            if fault == StoreFault::UnknownApplied && self.decides(life) {
+                self.tally.saw("a decision whose answer was lost");
+            }
         }
-        self.write_group();
-        if crash && self.scheduler.core.is_some() {
-            self.crash_scheduler();
-        } else if self.scheduler.answers.is_some() {
-            let delay = millis(&mut self.random, 0, 3);
-            let life = self.scheduler.life;
+        self.write_group(life);
+        if crash {
+            self.crash_scheduler(life);
+        } else if self.scheduler.process(life).is_some_and(|process| process.answers.is_some()) {
+            let delay = millis(&mut self.scheduler.random, 0, 3);
             self.after(delay, Event::Answer(life));
         }
     }
 
+    /// Whether a decision is on its way to the disk.
+    fn decides(&mut self, life: u64) -> bool {
+        let group = self.scheduler.process(life).and_then(|process| process.writing.as_ref());
+        group.into_iter().flatten().any(|(_, operation)| match operation {
+            Operation::Apply(transaction) => transaction
+                .writes
+                .iter()
+                .any(|write| matches!(write, Write::Attempt(row) if row.state == AttemptState::Committed)),
+            Operation::Read(_) => false,
+        })
+    }
+
     /// The group on its way is applied. An error starts the scheduler over: never guess what is on disk.
-    fn write_group(&mut self) {
-        let Some(group) = self.scheduler.writing.take() else { return };
+    fn write_group(&mut self, life: u64) {
+        let Some(process) = self.scheduler.processes.get_mut(&life) else { return };
+        let Some(group) = process.writing.take() else { return };
         let operations: Vec<Operation> = group.iter().map(|(_, operation)| operation.clone()).collect();
-        let results = self.scheduler.store.run(&operations);
-        self.checker.committed(&mut self.scheduler.store, &operations, results.as_deref().ok());
+        let results = process.store.run(&operations);
+        self.checker.committed(&mut process.store, &operations, results.as_deref().ok());
         self.trace_group(&group, results.as_deref().ok());
         match results {
             Ok(results) => {
                 let answers = group.into_iter().zip(results).map(|((op, _), result)| (op, result)).collect();
-                self.scheduler.answers = Some(answers);
+                if let Some(process) = self.scheduler.process(life) {
+                    process.answers = Some(answers);
+                }
             }
-            Err(StoreError::NotApplied(_) | StoreError::Unknown(_)) => self.crash_scheduler(),
+            Err(StoreError::NotApplied(_) | StoreError::Unknown(_)) => self.crash_scheduler(life),
             Err(error) => self.broken.push(format!("the store: {error}")),
         }
     }
@@ -191,65 +299,140 @@ impl World {
         }
     }
 
-    pub(super) fn answer(&mut self) {
-        let answers = self.scheduler.answers.take().unwrap_or_default();
-        for (op, result) in answers {
+    pub(super) fn answer(&mut self, life: u64) {
+        let Some(process) = self.scheduler.process(life) else { return };
+        for (op, result) in process.answers.take().unwrap_or_default() {
             let input = match result {
                 OperationResult::Applied(applied) => Input::Applied(op, applied),
                 OperationResult::Read(read) => Input::Read(op, read),
             };
-            self.input(input);
+            self.input(life, input);
         }
-        self.commit();
+        self.commit(life);
     }
 
     pub(super) fn start_scheduler(&mut self) {
-        if self.scheduler.core.is_some() {
+        if self.scheduler.current.is_some() {
             return;
         }
-        self.trace.line(self.now, format_args!("scheduler starts"));
-        let now = self.clocks();
+        if self.now < self.scheduler.not_before {
+            return self.at(self.scheduler.not_before, Event::StartScheduler);
+        }
+        self.new_process(false);
+    }
+
+    /// Starts a process on the store as it is. Beside another one it takes the store over at once: what reads the
+    /// store and what fences the older process off must not be apart (a store has one writer).
+    fn new_process(&mut self, at_once: bool) {
+        self.trace.line(self.now, format_args!("scheduler {} starts", self.scheduler.lives + 1));
+        let now = self.scheduler.clock.now(self.now);
         let (snapshot, effects) = self.scheduler.start(now, self.plan.seed);
+        let life = self.scheduler.lives;
         self.checker.restarted(&snapshot.participants);
-        self.carry_out(effects);
+        self.carry_out(life, effects);
+        if at_once {
+            self.write_group(life);
+            self.after(Duration::from_millis(1), Event::Answer(life));
+        }
         for call in self.organizers.ask_again(self.now) {
             self.call(call);
         }
     }
 
-    pub(super) fn crash_scheduler(&mut self) {
-        if self.scheduler.core.is_none() {
-            return;
-        }
-        self.trace.line(self.now, format_args!("scheduler crashes"));
-        self.count_crash();
-        let written = self.scheduler.writing.is_some() && chance(&mut self.random, 500);
-        // A process that dies while it syncs may have synced.
-        self.scheduler.kill();
-        if written {
-            self.write_group();
-        }
-        self.scheduler.forget();
-        self.organizers.scheduler_crashed(&mut self.random);
-        let open: Vec<SessionId> = self.links.iter().filter(|(_, l)| l.open).map(|(id, _)| *id).collect();
-        for session in open {
-            if let Some(link) = self.links.get_mut(&session) {
-                link.open = false;
-                let host = link.host;
-                let delay = millis(&mut self.random, 0, 200);
-                self.after(delay, Event::Lost(host, session));
-            }
-        }
-        let delay = millis(&mut self.random, 10, 5_000);
-        self.after(delay, Event::StartScheduler);
+    pub(super) fn second_scheduler(&mut self) {
+        let Some(older) = self.scheduler.current else { return };
+        self.tally.saw("a second scheduler started beside the first");
+        self.new_process(true);
+        // Whoever fenced it off ends it some time.
+        let delay = millis(&mut self.scheduler.random, 100, 20_000);
+        self.after(delay, Event::EndProcess(older));
     }
 
-    fn count_crash(&mut self) {
-        if self.scheduler.writing.is_some() {
+    pub(super) fn drain(&mut self, grace: Duration) {
+        let Some(life) = self.scheduler.takes_streams() else { return };
+        self.trace.line(self.now, format_args!("scheduler {life} drains within {grace:?}"));
+        if self.checker.store.attempts.values().any(|row| row.state == AttemptState::Holding) {
+            self.tally.saw("a drain while HOLDING");
+        }
+        if let Some(process) = self.scheduler.process(life) {
+            process.draining = true;
+        }
+        self.input(life, Input::Drain(grace));
+    }
+
+    fn stop_drained(&mut self, life: u64) {
+        self.trace.line(self.now, format_args!("scheduler {life} has drained"));
+        self.tally.saw("a scheduler drained");
+        self.end_process(life);
+    }
+
+    pub(super) fn backup(&mut self) {
+        let backup = Backup { disk: self.scheduler.disk.copy(), view: self.checker.store.clone() };
+        self.scheduler.backup = Some(backup);
+    }
+
+    /// An operator puts the copy back: everything stops, and starts again from it.
+    pub(super) fn restore(&mut self) {
+        let Some(Backup { disk, view }) = self.scheduler.backup.take() else { return };
+        self.trace.line(self.now, format_args!("the store is put back"));
+        self.tally.saw("the store was restored from an older copy");
+        if self.checker.restored(view) {
+            self.tally.saw("a restored store lost a decision");
+        }
+        self.alarms_explained = true;
+        for life in self.scheduler.processes.keys().copied().collect::<Vec<_>>() {
+            self.end_process(life);
+        }
+        self.scheduler.disk = disk;
+        self.scheduler.not_before = self.now + Duration::from_secs(1);
+        self.organizers.store_restored();
+        self.at(self.scheduler.not_before, Event::StartScheduler);
+    }
+
+    /// A process that dies while it syncs may have synced.
+    pub(super) fn crash_scheduler(&mut self, life: u64) {
+        if !self.scheduler.lives(life) {
+            return;
+        }
+        self.trace.line(self.now, format_args!("scheduler {life} crashes"));
+        self.count_crash(life);
+        let writes = self.scheduler.process(life).is_some_and(|process| process.writing.is_some());
+        if writes && chance(&mut self.scheduler.random, 500) {
+            self.write_group(life);
+        }
+        self.end_process(life);
+    }
+
+    /// The process is gone, with everything in its memory; its streams end. Another one starts if it was the newest.
+    pub(super) fn end_process(&mut self, life: u64) {
+        let Some(process) = self.scheduler.processes.remove(&life) else { return };
+        let (past, more) = (&mut self.scheduler.past, process.core.counters());
+        past.pushed += more.pushed;
+        past.lineages += more.lineages;
+        self.organizers.scheduler_crashed(&mut self.scheduler.random, life);
+        let ours = |link: &&mut Link| link.open && link.life == life;
+        let mut lost = Vec::new();
+        for (session, link) in self.links.iter_mut().filter(|(_, link)| ours(&link)) {
+            link.open = false;
+            lost.push((*session, link.host));
+        }
+        for (session, host) in lost {
+            let delay = millis(&mut self.scheduler.random, 0, 200);
+            self.after(delay, Event::Lost(host, session));
+        }
+        if self.scheduler.current == Some(life) {
+            self.scheduler.current = None;
+            let delay = millis(&mut self.scheduler.random, 10, 5_000);
+            self.after(delay, Event::StartScheduler);
+        }
+    }
+
+    fn count_crash(&mut self, life: u64) {
+        let Some(process) = self.scheduler.processes.get(&life) else { return };
+        if process.writing.is_some() {
             self.tally.saw("the scheduler crashed with a commit in flight");
         }
-        let answers: Vec<OpId> = self.scheduler.answers.iter().flatten().map(|(op, _)| *op).collect();
-        if answers.is_empty() {
+        if process.answers.as_ref().is_none_or(Vec::is_empty) {
             return;
         }
         // What was on the disk and not yet known to the scheduler when it went.

@@ -159,6 +159,7 @@ fn candidates_are_ranked_with_those_who_cannot() {
         attending: 2,
         total_cost: cost,
         reason: String::new(),
+        displaces: Vec::new(),
     };
     let answer = |candidates| pb::FindMeetingTimesResponse {
         candidates,

@@ -58,7 +58,9 @@ impl Coordinator {
         let mut conditions = live.unchanged();
         let old = live.old_attempt().cloned();
         let displaces = holding.row.displaces.clone();
-        conditions.push(Condition::AttemptIs(attempt.clone(), AttemptState::Holding));
+        if !planted(Planted::DecideWithoutCompare) {
+            conditions.push(Condition::AttemptIs(attempt.clone(), AttemptState::Holding));
+        }
         let mut row = holding.row.clone();
         row.state = AttemptState::Committed;
         row.commit_set = commit.iter().cloned().collect();
@@ -103,7 +105,9 @@ impl Coordinator {
                 ));
             }
         }
-        writes.extend(deliveries.iter().cloned().map(Write::Delivery));
+        if !planted(Planted::DeliveriesInMemory) {
+            writes.extend(deliveries.iter().cloned().map(Write::Delivery));
+        }
         let Displacement { displaced, conditions: rests_on, writes: displacing, deliveries: more } =
             displacement;
         conditions.extend(rests_on);
@@ -257,6 +261,7 @@ fn deliveries_of(
             },
         })
         .collect();
+    let old = old.filter(|_| !planted(Planted::OldCommitSetForgotten));
     let left = old.into_iter().flat_map(|old| old.commit_set.iter().map(move |p| (p, old)));
     deliveries.extend(left.filter(|(p, _)| !commit.contains(*p)).map(|(p, old)| Delivery {
         participant: p.clone(),

@@ -57,9 +57,20 @@ impl Coordinator {
             }
         };
         self.out.push(Effect::Send(session, vec![participant.clone()], message));
+        if planted(Planted::ForgottenBeforeAck) {
+            return self.forget_sent(participant, attempt);
+        }
         if self.timer_keys.participants.get(participant).and_then(|(_, at)| *at).is_none_or(|t| t > at) {
             self.set_delivery_timer(participant, Some(at));
         }
+    }
+
+    /// Planted: what was sent once is forgotten.
+    fn forget_sent(&mut self, participant: &ParticipantId, attempt: &Attempt) {
+        self.forget_delivery(participant, attempt);
+        let gone = |kind| Write::RemoveDelivery(participant.clone(), attempt.clone(), kind);
+        let writes = vec![gone(AckKind::Confirm), gone(AckKind::Release)];
+        self.apply(Transaction { conditions: Vec::new(), writes }, Pending::Nothing);
     }
 
     /// Sends again what was not acknowledged in time.
@@ -196,9 +207,10 @@ impl Coordinator {
         let Some((row, meeting)) = found else {
             return self.release_one(now, participant, attempt, ReleaseCause::Aborted);
         };
-        let booked = row.commit_set.contains(&participant);
-        let attends =
-            meeting.attendees.iter().any(|o| o.id == participant && o.status == AttendeeStatus::Attending);
+        let joins = planted(Planted::CommitSetRecomputed);
+        let booked = row.commit_set.contains(&participant) || joins;
+        let attending = |o: &AttendeeOutcome| o.id == participant && o.status == AttendeeStatus::Attending;
+        let attends = meeting.attendees.iter().any(attending) || joins;
         let cause = match row.state {
             // Its abort or decision is on its way, and with it the delivery. Else nobody works on it any more.
             AttemptState::Holding if self.holding(&attempt).is_some() || self.aborting.contains(&attempt) => {

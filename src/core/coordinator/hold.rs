@@ -30,12 +30,17 @@ impl Coordinator {
             live.dead.insert(slot);
             return self.advance(now, id, carry);
         };
-        let n = AttemptNumber::after(live.meeting.last_attempt, self.generation);
+        let n = match live.meeting.last_attempt {
+            Some(last) if planted(Planted::NumberReused) => last,
+            last => AttemptNumber::after(last, self.generation),
+        };
         live.meeting.last_attempt = Some(n);
         let mut row = live.attempt_row(n, slot, asked);
         row.displaces.extend(displaces);
         let mut conditions = live.unchanged();
-        conditions.push(Condition::AttemptUnused(row.attempt.clone()));
+        if !planted(Planted::NumberReused) {
+            conditions.push(Condition::AttemptUnused(row.attempt.clone()));
+        }
         // The first D1 makes the meeting durable; a change keeps the meeting's row as it is, but for the number.
         let mut writes = Vec::new();
         match &mut live.job {
@@ -55,6 +60,7 @@ impl Coordinator {
             }
         }
         writes.push(Write::Attempt(Box::new(row.clone())));
+        let early = planted(Planted::HoldBeforeD1).then(|| live.hold_message(&row));
         let ballots = row.asked.iter().map(|p| (p.clone(), Ballot::Waiting)).collect();
         for participant in &row.asked {
             self.held.entry(participant.clone()).or_default().insert(row.attempt.clone());
@@ -68,6 +74,9 @@ impl Coordinator {
             grace: None,
             again: 0,
         };
+        if let Some(message) = early {
+            self.send_all(holding.row.asked.clone(), &message);
+        }
         self.write_for(id, Next::Hold, Some(Box::new(holding)), carry, conditions, writes);
     }
 
@@ -265,7 +274,7 @@ impl Coordinator {
         let Some(blocker) = self.holding(&by).map(|h| h.row.rank.clone()) else {
             return self.blocker_gone(now, &participant, &attempt, &by);
         };
-        if blocker > rank {
+        if blocker > rank && !planted(Planted::LowerRankPushes) {
             if let Some(live) = self.live.get_mut(&attempt.meeting) {
                 live.blockers.insert(by.clone());
             }
@@ -348,6 +357,9 @@ impl Coordinator {
 
     /// Takes a vote back for good: the agent's journal has it no more, or began a new life (I7).
     pub(super) fn strike(&mut self, now: Now, participant: &ParticipantId, attempt: &Attempt) {
+        if planted(Planted::FlappingAbortsOthers) {
+            return self.give_up(now, attempt, AttemptOutcome::Aborted, "the promise was lost");
+        }
         if let Some(holding) = self.holding_mut(attempt) {
             holding.ballots.insert(participant.clone(), Ballot::Struck);
         }
@@ -374,8 +386,13 @@ impl Coordinator {
         }
         let Some(holding) = self.holding_mut(attempt) else { return };
         match holding.verdict() {
-            // A yes was taken back: there is nothing to be decided when the grace is over.
-            Verdict::Open => holding.grace = None,
+            // A vote that was enough is lost: the grace begins anew once there are enough again.
+            Verdict::Open => {
+                if holding.grace.take().is_some() {
+                    let deadline = holding.deadline;
+                    self.set_meeting_timer(&attempt.meeting, Some(deadline));
+                }
+            }
             Verdict::Complete => self.decide(now, attempt),
             Verdict::Enough if holding.grace.is_none() => {
                 let grace = holding.deadline.min(now.mono + limits::VOTE_GRACE);
@@ -402,7 +419,9 @@ impl Coordinator {
                 self.give_up(now, &attempt, AttemptOutcome::TimedOut, "not everyone needed answered in time");
             }
             _ => {
-                let at = holding.grace.unwrap_or(holding.deadline).min(holding.deadline);
+                // Never a moment that has passed: the timer would be due for ever.
+                let grace = holding.grace.filter(|grace| *grace > now.mono);
+                let at = grace.unwrap_or(holding.deadline).min(holding.deadline);
                 self.set_meeting_timer(id, Some(at));
             }
         }

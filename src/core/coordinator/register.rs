@@ -52,6 +52,7 @@ impl Coordinator {
         // Compared with what is settled: a registration that was cut short or is repeated settles nothing.
         let settled = self.participants.get(&participant).and_then(|known| known.settled);
         let new_lineage = settled != Some(row.lineage);
+        let other = before.is_none_or(|before| before.lineage != row.lineage);
         self.leave_session(now, session, &participant, row.epoch);
         let connected = Connected {
             session,
@@ -65,7 +66,7 @@ impl Coordinator {
             Registering { session, register, new_lineage, stale: false, heard: BTreeSet::new() };
         self.registering.insert(participant.clone(), registering);
         if new_lineage {
-            self.counters.lineages += 1;
+            self.counters.lineages += u64::from(other);
             self.void_votes(now, &participant);
         }
         self.read_promises(now, participant);
@@ -109,6 +110,9 @@ impl Coordinator {
     /// The agent saw a later life of the store, or another one of the same number: this store is an older copy.
     /// A new generation keeps its attempt numbers apart (PROTOCOL.md, "Points that are easy to get wrong").
     fn check_generation(&mut self, register: &Register) {
+        if planted(Planted::RestoredGenerationReused) {
+            return;
+        }
         let (seen, name) = (register.scheduler_generation, &register.scheduler_incarnation);
         let other = seen == self.generation && !name.is_empty() && *name != self.incarnation;
         if seen <= self.generation && !other {
@@ -161,6 +165,9 @@ impl Coordinator {
 
     /// A new life of the journal: votes of the older one are void, at once (I7).
     fn void_votes(&mut self, now: Now, participant: &ParticipantId) {
+        if planted(Planted::OldLineageCounted) || planted(Planted::GoneVoteKept) {
+            return;
+        }
         for attempt in self.held.get(participant).cloned().unwrap_or_default() {
             if self.ballot(&attempt, participant) == Some(Ballot::Yes) {
                 self.strike(now, participant, &attempt);
@@ -248,6 +255,7 @@ impl Coordinator {
         for held in &registering.register.held {
             let attempt = &held.attempt;
             match self.ballot(attempt, participant) {
+                Some(Ballot::Yes) if planted(Planted::OldLineageCounted) => {}
                 // Its vote counts only if it was cast in this life of the journal.
                 Some(Ballot::Struck) => admission.tell.push(attempt.clone()),
                 Some(_) if registering.new_lineage => admission.gone.push(attempt.clone()),
@@ -335,11 +343,14 @@ impl Coordinator {
                 Delivery { participant: participant.clone(), attempt: booking.attempt.clone(), body };
             writes.push(Write::Delivery(delivery.clone()));
             admission.install.push(delivery);
-            admission.registered.bookings.push(booking);
+            if !planted(Planted::ReadyBeforeBookings) {
+                admission.registered.bookings.push(booking);
+            }
         }
         for attempt in self.held.get(participant).cloned().unwrap_or_default() {
             match self.ballot(&attempt, participant) {
                 _ if reports(&attempt) => {}
+                Some(Ballot::Yes) if planted(Planted::GoneVoteKept) => {}
                 Some(Ballot::Yes) => admission.gone.push(attempt),
                 Some(Ballot::Waiting) => admission.again.push(attempt),
                 _ => {}
@@ -467,9 +478,11 @@ fn booked_by(registering: &Registering) -> &ParticipantId {
 /// and went on.
 fn next_row(now: Now, before: Option<&ParticipantRow>, register: &Register) -> ParticipantRow {
     let same = before.is_some_and(|row| {
-        !register.journal_id.is_empty()
+        (!register.journal_id.is_empty() || planted(Planted::JournalLessKeepsLineage))
             && row.journal_id == register.journal_id
-            && row.journal_sequence <= register.journal_sequence
+            && (row.journal_sequence <= register.journal_sequence
+                || planted(Planted::JournalWentBackKept)
+                || planted(Planted::JournalLessKeepsLineage) && register.journal_id.is_empty())
     });
     let (epoch, lineage) = before.map_or((0, 0), |row| (row.epoch.0, row.lineage.0));
     ParticipantRow {

@@ -448,8 +448,16 @@ impl Coordinator {
                 failed.attendees = failure.attendees.iter().map(not_booked).collect();
                 failed.failure = Some(failure);
                 let conditions = live.unchanged();
-                let writes =
+                let mut writes =
                     vec![Write::Meeting(Box::new(failed.clone())), event(EventKind::Failed, &failed)];
+                if planted(Planted::RequestNotDurable) {
+                    writes.clear();
+                }
+                if planted(Planted::FailedBeforeDurable) {
+                    let (tickets, reply) =
+                        (std::mem::take(&mut live.tickets), Reply::Meeting(Box::new(failed.clone())));
+                    self.out.extend(tickets.into_iter().map(|ticket| Effect::Reply(ticket, reply.clone())));
+                }
                 self.write_for(id, Next::Fail(Box::new(failed)), None, carry, conditions, writes);
             }
         }
@@ -466,6 +474,9 @@ impl Coordinator {
         writes: Vec<Write>,
     ) {
         let mut transaction = Transaction { conditions: vec![self.fence()], writes: carry.writes };
+        if planted(Planted::DecideWithoutCompare) && matches!(next, Next::Decide(..)) {
+            transaction.conditions.clear();
+        }
         transaction.conditions.extend(carry.conditions);
         transaction.conditions.extend(conditions);
         transaction.writes.extend(writes);
