@@ -166,14 +166,15 @@ impl Faults<'_> {
 /// After the faults: everybody comes to rest, organizers ask what became of what, and the files are judged.
 pub async fn conclude(world: &mut World, crowd: Crowd, what: &str) -> checker::Findings {
     let mut organizers = crowd.stop().await;
+    world.rest(&format!("{what}, faults stopped")).await;
     // Changes that a caller gave up on may still be sought in memory. A last kill ends them; what is on disk goes on.
     world.scheduler.kill().await;
     world.scheduler.start_and_wait().await;
-    world.rest(what).await;
+    world.rest(&format!("{what}, started again")).await;
     for organizer in &mut organizers {
         organizer.resolve().await;
     }
-    world.rest(what).await;
+    world.rest(&format!("{what}, asked again")).await;
     world.terminate().await;
     checker::check(&world.places).expect("the files can be read")
 }
