@@ -91,7 +91,7 @@ pub fn told(status: &Status) -> Outcome {
 /// A request of half an hour to an hour and a half in the campaign's week.
 pub fn ask(random: &mut Random, organizer: &str, people: &[String]) -> pb::ScheduleMeetingRequest {
     let mut attendees = Vec::new();
-    let count = 2 + random.below(3) as usize;
+    let count = people.len().min(2 + random.below(3) as usize);
     while attendees.len() < count {
         let id = one(random, people).clone();
         if !attendees.iter().any(|attendee: &pb::Attendee| attendee.participant_id == id) {
@@ -153,6 +153,15 @@ impl Organizer {
             if matches!(&outcome, Some(Outcome::Unknown { .. })) {
                 tokio::time::sleep(millis(&mut self.random, 1, AGAIN)).await;
             }
+        }
+    }
+
+    /// Asks for one meeting; none if it is not known what became of it.
+    pub async fn book(&mut self, request: pb::ScheduleMeetingRequest) -> Option<Seen> {
+        match self.schedule(request, PATIENT).await {
+            Outcome::Answered(seen) => Some(seen),
+            Outcome::Refused { code, reason } => panic!("refused: {code} {reason}"),
+            Outcome::Unknown { .. } => None,
         }
     }
 
