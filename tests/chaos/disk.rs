@@ -13,21 +13,28 @@ use pb::meeting::State;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use super::campaign::verdict;
+use super::campaign::{self, Crowd, verdict};
 use super::checker;
 use super::organizer::{self, Client, Organizer};
 use super::process::{Recipe, free_port};
-use super::support::{say, until, within};
+use super::support::{chance, millis, number, say, seed, until, within};
 use super::world::World;
 
-/// Size of the small disk, in MiB: room for a store, its log, and no more than a short day's work.
-const DISK: u64 = 6;
+/// Size of a disk that is filled at once, in MiB.
+const SMALL: u64 = 6;
+/// Size of a disk that has to hold a whole campaign, in MiB.
+const LARGER: u64 = 64;
+/// How often disks fill up in the campaign, unless `FILLS` says.
+const FILLS: u64 = 8;
 /// How long a disk stays full while the program's temper is watched.
 const FULL: Duration = Duration::from_secs(3);
 /// What a program that waits for its disk may take of a processor, in hundredths of a second per second.
 const IDLE: u64 = 25;
 /// Lines that it may log in that time.
 const LINES: usize = 30;
+
+/// What disks are filled with.
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 /// Something mounted by us; unmounted when it is dropped.
 struct Mounted(PathBuf);
@@ -42,16 +49,16 @@ fn mount(arguments: &[&str], at: &Path) -> Result<Mounted, String> {
 }
 
 impl Mounted {
-    /// A file system in memory with so little room.
-    fn small(at: &Path) -> Result<Self, String> {
-        mount(&["-t", "tmpfs", "-o", &format!("size={DISK}m"), "quorate-chaos"], at)
+    /// A file system in memory with so much room, in MiB.
+    fn disk(at: &Path, size: u64) -> Result<Self, String> {
+        mount(&["-t", "tmpfs", "-o", &format!("size={size}m"), "quorate-chaos"], at)
     }
 
     /// Takes all room that is left.
     fn fill(&self) {
         let mut file = File::create(self.0.join("ballast")).expect("a file");
-        for size in [1 << 16, 1 << 12, 1] {
-            while file.write_all(&vec![0; size]).is_ok() {}
+        for size in [ZEROS.len(), 1 << 12, 1] {
+            while file.write_all(&ZEROS[..size]).is_ok() {}
         }
     }
 
@@ -114,6 +121,16 @@ async fn insist(client: &Client, request: &pb::ScheduleMeetingRequest) -> pb::Me
     within("service is back by itself", asking).await
 }
 
+/// Asks for meetings until one is booked.
+async fn until_booked(organizer: &mut Organizer, random: &mut Random, world: &World) {
+    let booking = async {
+        while organizer.book(request(random, world)).await.is_none_or(|seen| seen.state != "CONFIRMED") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within("there are bookings again", booking).await;
+}
+
 /// Processor time and lines of log that the program takes while its disk stays full.
 async fn temper(seat: &mut super::world::Seat) -> (u64, usize) {
     let lines = |log: &Path| fs::read_to_string(log).expect("a log").lines().count();
@@ -136,7 +153,7 @@ async fn conclude(mut world: World, folder: tempfile::TempDir, mut organizer: Or
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_scheduler_with_a_full_disk() {
     let folder = tempfile::tempdir().expect("a folder");
-    let disk = match Mounted::small(&folder.path().join("scheduler")) {
+    let disk = match Mounted::disk(&folder.path().join("scheduler"), SMALL) {
         Ok(disk) => disk,
         Err(why) => return skipped(&why),
     };
@@ -166,7 +183,9 @@ async fn the_scheduler_with_a_full_disk() {
     let (time, lines) = temper(&mut world.scheduler).await;
     disk.free();
     let started = Instant::now();
+    // As soon as the store is back there is an answer; and as soon as the agents are, bookings.
     let meeting = insist(&client, &refused).await;
+    until_booked(&mut organizer, &mut random, &world).await;
     say(&format!(
         "full disk, scheduler: {time} ticks and {lines} lines in {FULL:?} without room; back after {:.1?}, {:?}",
         started.elapsed(),
@@ -182,7 +201,7 @@ async fn the_scheduler_with_a_full_disk() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_with_a_full_disk() {
     let folder = tempfile::tempdir().expect("a folder");
-    let disk = match Mounted::small(&folder.path().join("agent-0")) {
+    let disk = match Mounted::disk(&folder.path().join("agent-0"), SMALL) {
         Ok(disk) => disk,
         Err(why) => return skipped(&why),
     };
@@ -207,10 +226,7 @@ async fn an_agent_with_a_full_disk() {
     let (time, lines) = temper(&mut world.agents[0]).await;
     disk.free();
     let started = Instant::now();
-    let back = async {
-        while organizer.book(request(&mut random, &world)).await.expect("an answer").state != "CONFIRMED" {}
-    };
-    within("the agent is back by itself", back).await;
+    until_booked(&mut organizer, &mut random, &world).await;
     say(&format!(
         "full disk, agent: {time} ticks and {lines} lines in {FULL:?} without room; back after {:.1?}",
         started.elapsed()
@@ -252,7 +268,7 @@ async fn data_that_may_only_be_read_is_refused_with_its_name() {
 async fn no_room_for_a_start_is_refused_with_its_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("scheduler");
-    let disk = match Mounted::small(&data) {
+    let disk = match Mounted::disk(&data, SMALL) {
         Ok(disk) => disk,
         Err(why) => return skipped(&why),
     };
@@ -272,4 +288,48 @@ async fn no_room_for_a_start_is_refused_with_its_name() {
     });
     started.await;
     drop(disk);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn disks_that_fill_up_and_are_freed_again() {
+    let what = "disks that fill up";
+    let folder = tempfile::tempdir().expect("a folder");
+    let disks = ["scheduler", "agent-0"].map(|name| Mounted::disk(&folder.path().join(name), LARGER));
+    let [ours, theirs] = match disks {
+        [Ok(ours), Ok(theirs)] => [ours, theirs],
+        [Err(why), _] | [_, Err(why)] => return skipped(&why),
+    };
+    let (seed, fills) = (seed(what), number("FILLS").unwrap_or(FILLS));
+    let mut random = Random::new(seed);
+    let (mut world, url) = small_world(folder.path());
+    world.start().await;
+    let organizers = (0..2).map(|n| world.organizer(folder.path(), n, seed, &url)).collect();
+    let (started, crowd) = (Instant::now(), Crowd::start(organizers));
+    let mut kills = 0;
+    for n in 0..fills {
+        tokio::time::sleep(millis(&mut random, 100, 1_500)).await;
+        // Each of them once for sure, then one or both.
+        let full: Vec<&Mounted> = match n {
+            0 => vec![&ours],
+            1 => vec![&theirs],
+            _ if chance(&mut random, 30) => vec![&ours, &theirs],
+            _ => vec![if chance(&mut random, 60) { &ours } else { &theirs }],
+        };
+        full.iter().for_each(|disk| disk.fill());
+        tokio::time::sleep(millis(&mut random, 100, 2_500)).await;
+        // Half of an agent's journal may be on the disk, and the rest not.
+        if chance(&mut random, 30) {
+            world.agents[0].kill().await;
+            kills += 1;
+        }
+        full.iter().for_each(|disk| disk.free());
+        if world.agents[0].program.is_none() {
+            world.agents[0].start();
+        }
+    }
+    let took = started.elapsed();
+    let findings = campaign::conclude(&mut world, crowd, what).await;
+    say(&format!("{what}: {fills} times full, {kills} kills of the agent meanwhile, in {took:.0?}"));
+    verdict(&findings, folder, what);
+    drop((ours, theirs));
 }
