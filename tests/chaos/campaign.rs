@@ -60,6 +60,7 @@ struct Done {
     scheduler_kills: u64,
     agent_kills: u64,
     killed_while_starting: u64,
+    asked_first: u64,
     freezes: u64,
     long_freezes: u64,
 }
@@ -91,7 +92,15 @@ impl Faults<'_> {
     /// Kills, and starts again after a while. The next fault may come before the process is ready.
     async fn kill(&mut self, seats: &[usize]) {
         for index in seats {
-            self.seat(*index).kill().await;
+            match chance(self.random, 20) {
+                // While it ends in good order, or after that.
+                true => {
+                    let after = millis(self.random, 0, 1_000);
+                    self.seat(*index).terminate_or_kill(after).await;
+                    self.done.asked_first += 1;
+                }
+                false => self.seat(*index).kill().await,
+            }
             match index {
                 0 => self.done.scheduler_kills += 1,
                 _ => self.done.agent_kills += 1,
@@ -137,7 +146,9 @@ impl Faults<'_> {
             tokio::time::sleep(millis(self.random, 20, PAUSE)).await;
             match self.frozen {
                 Some((index, until)) if Instant::now() >= until => self.thaw(index).await,
-                None if self.count() >= kills / 4 * (self.done.long_freezes * 2 + 1) || self.count() >= kills => {
+                None if self.count() >= kills / 4 * (self.done.long_freezes * 2 + 1)
+                    || self.count() >= kills =>
+                {
                     if let Some(index) = long.pop() {
                         self.freeze_for_long(index).await;
                     }
@@ -206,11 +217,12 @@ async fn killed_and_frozen_at_random_moments() {
     let took = started.elapsed();
     let findings = conclude(&mut world, crowd, what).await;
     say(&format!(
-        "{what}: {} kills of the scheduler, {} of agents, {} of processes that were starting, {} short freezes, \
-         {} longer than the lease, in {took:.0?}",
+        "{what}: {} kills of the scheduler, {} of agents, {} of processes that were starting ({} were told \
+         to end first), {} short freezes, {} longer than the lease, in {took:.0?}",
         done.scheduler_kills + 1,
         done.agent_kills,
         done.killed_while_starting,
+        done.asked_first,
         done.freezes,
         done.long_freezes
     ));

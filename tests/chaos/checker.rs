@@ -63,7 +63,9 @@ pub fn judge(evidence: &Evidence) -> Findings {
 
 impl Findings {
     pub fn is_clean(&self) -> bool {
-        [&self.lost, &self.double_booked, &self.left_over, &self.unresolved].iter().all(|list| list.is_empty())
+        [&self.lost, &self.double_booked, &self.left_over, &self.unresolved]
+            .iter()
+            .all(|list| list.is_empty())
     }
 }
 
@@ -89,18 +91,16 @@ impl fmt::Display for Findings {
 }
 
 fn tally(evidence: &Evidence) -> Tally {
-    let mut tally = Tally {
-        bookings: evidence.bookings.len(),
-        promises: evidence.promises.len(),
-        ..Tally::default()
-    };
+    let mut tally =
+        Tally { bookings: evidence.bookings.len(), promises: evidence.promises.len(), ..Tally::default() };
     for call in evidence.calls.iter().flatten() {
         let outcome = match &call.outcome {
             Outcome::Answered(seen) => format!("answered: {}", seen.state),
             Outcome::Refused { code, reason } => format!("refused: {code} {reason}"),
             Outcome::Unknown { code, reason, .. } => format!("unknown: {code} {reason}"),
         };
-        tally.unknown += usize::from(matches!(call.outcome, Outcome::Unknown { .. }) && call.kind != Kind::Get);
+        tally.unknown +=
+            usize::from(matches!(call.outcome, Outcome::Unknown { .. }) && call.kind != Kind::Get);
         *tally.calls.entry((call.kind, outcome)).or_default() += 1;
     }
     for meeting in evidence.meetings.values() {
@@ -126,9 +126,9 @@ fn answers(evidence: &Evidence, calls: &[Call], findings: &mut Findings) {
         let Outcome::Answered(seen) = &call.outcome else { continue };
         let key = (seen.meeting.clone(), version(seen));
         let history = evidence.history.get(&key).into_iter().flatten();
-        let found = history.chain(evidence.meetings.get(&seen.meeting)).any(|was| {
-            was.version == key.1 && same(seen, was)
-        });
+        let found = history
+            .chain(evidence.meetings.get(&seen.meeting))
+            .any(|was| was.version == key.1 && same(seen, was));
         match found {
             true => findings.tally.answers += 1,
             false if evidence.pruned => findings.tally.too_old += 1,
@@ -149,7 +149,9 @@ fn last_words(evidence: &Evidence, calls: &[Call], findings: &mut Findings) {
                 open.remove(seen.meeting.as_str());
             }
             Outcome::Unknown { .. } if call.kind != Kind::Get => drop(open.insert(&call.meeting)),
-            Outcome::Refused { code, .. } if code == "NotFound" && last.contains_key(call.meeting.as_str()) => {
+            Outcome::Refused { code, .. }
+                if code == "NotFound" && last.contains_key(call.meeting.as_str()) =>
+            {
                 findings.lost.push(format!("{} was seen, and then NOT_FOUND", call.meeting));
             }
             _ => {}
@@ -181,13 +183,17 @@ fn booked_whole(evidence: &Evidence, findings: &mut Findings) {
             if !evidence.bookings.iter().any(row) {
                 findings.lost.push(format!("{id}: no row for {who}"));
             }
-            let promise = evidence.promises.iter().find(|p| p.meeting == *id && p.participant == *who && p.n == n);
+            let promise =
+                evidence.promises.iter().find(|p| p.meeting == *id && p.participant == *who && p.n == n);
             if promise.is_none_or(|promise| promise.held || promise.slot != slot) {
                 findings.lost.push(format!("{id}: {who}'s journal has {promise:?}"));
             }
             let written = evidence.booked.get(who).into_iter().flatten();
             if !written.clone().any(|event| *event == (id.clone(), slot)) {
-                findings.lost.push(format!("{id} at {slot:?}: {who}'s calendar file has {:?}", written.collect::<Vec<_>>()));
+                findings.lost.push(format!(
+                    "{id} at {slot:?}: {who}'s calendar file has {:?}",
+                    written.collect::<Vec<_>>()
+                ));
             }
         }
     }
@@ -212,7 +218,9 @@ fn booked_once(evidence: &Evidence, findings: &mut Findings) {
         let list = times.entry((who, "calendar files")).or_default();
         list.extend(events.iter().map(|(meeting, span)| (*span, meeting.clone())));
         let own = evidence.own.get(who).into_iter().flatten();
-        list.extend(merged(own.copied().collect()).into_iter().map(|span| (span, "an event of their own".to_owned())));
+        list.extend(
+            merged(own.copied().collect()).into_iter().map(|span| (span, "an event of their own".to_owned())),
+        );
     }
     for (id, meeting) in evidence.meetings.iter().filter(|(_, meeting)| meeting.state == "CONFIRMED") {
         for who in &meeting.attending {
@@ -267,7 +275,9 @@ fn nothing_more(evidence: &Evidence, findings: &mut Findings) {
     left.extend(evidence.deliveries.iter().map(|delivery| format!("not acknowledged: {delivery}")));
     left.extend(evidence.withdrawals.iter().map(|left| format!("not taken note of: {left} left")));
     let sought = |meeting: &&Meeting| ["SCHEDULING", "DISPLACED"].contains(&meeting.state.as_str());
-    left.extend(evidence.meetings.values().filter(sought).map(|meeting| format!("still sought: {meeting:?}")));
+    left.extend(
+        evidence.meetings.values().filter(sought).map(|meeting| format!("still sought: {meeting:?}")),
+    );
 }
 
 /// Whoever was not told has asked again, and was told.

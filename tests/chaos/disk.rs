@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use pb::meeting::State;
 use quorate::core::random::Random;
 use quorate::wire::pb;
-use pb::meeting::State;
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -93,16 +93,17 @@ fn small_world(folder: &Path) -> (World, String) {
 fn request(random: &mut Random, world: &World) -> pb::ScheduleMeetingRequest {
     let mut request = organizer::ask(random, "organizer", &world.people);
     let spec = request.spec.as_mut().expect("a spec");
-    let required = |id: &String| pb::Attendee {
-        participant_id: id.clone(),
-        role: pb::attendee::Role::Required.into(),
-    };
+    let required =
+        |id: &String| pb::Attendee { participant_id: id.clone(), role: pb::attendee::Role::Required.into() };
     spec.attendees = world.people.iter().map(required).collect();
     spec.minimum_participants = 0;
     request
 }
 
-async fn schedule(client: &Client, request: &pb::ScheduleMeetingRequest) -> Result<pb::Meeting, tonic::Status> {
+async fn schedule(
+    client: &Client,
+    request: &pb::ScheduleMeetingRequest,
+) -> Result<pb::Meeting, tonic::Status> {
     let answer = within("an answer", client.clone().schedule_meeting(request.clone())).await?;
     Ok(answer.into_inner().meeting.expect("a meeting"))
 }
@@ -245,7 +246,10 @@ async fn data_that_may_only_be_read_is_refused_with_its_name() {
     world.terminate().await;
     let log = folder.path().join("refused.log");
     let agent_data = folder.path().join("agent-0");
-    let seats = [(world.scheduler.recipe.clone(), folder.path().join("scheduler")), (world.agents[0].recipe.clone(), agent_data)];
+    let seats = [
+        (world.scheduler.recipe.clone(), folder.path().join("scheduler")),
+        (world.agents[0].recipe.clone(), agent_data),
+    ];
     for (recipe, data) in seats {
         let path = data.to_str().expect("a path in UTF-8").to_owned();
         let disk = match mount(&["--bind", &path], &data) {
@@ -254,8 +258,10 @@ async fn data_that_may_only_be_read_is_refused_with_its_name() {
         };
         let read_only = Command::new("mount").args(["-o", "remount,bind,ro", &path]).status();
         assert!(read_only.expect("mount").success(), "{path} can be made read-only");
-        let (code, words) = Recipe { log: log.clone(), ..recipe.clone() }.refusal().await;
-        assert!(code.is_some_and(|code| code != 0), "{}: {code:?} {words}", recipe.what);
+        let mut program = Recipe { log: log.clone(), ..recipe.clone() }.start();
+        let refusal = program.refusal().await;
+        let words = program.last_words();
+        assert!(refusal.flatten().is_some_and(|code| code != 0), "{}: {refusal:?} {words}", recipe.what);
         assert!(words.contains(&path) && words.contains("write"), "{}: {words}", recipe.what);
         drop(disk);
     }
@@ -274,8 +280,10 @@ async fn no_room_for_a_start_is_refused_with_its_name() {
     };
     let recipe = Recipe::serve("127.0.0.1:0", &data, &folder.path().join("scheduler.log"));
     disk.fill();
-    let (code, words) = recipe.refusal().await;
-    assert!(code.is_some_and(|code| code != 0), "{code:?} {words}");
+    let mut program = recipe.start();
+    let refusal = program.refusal().await;
+    let words = program.last_words();
+    assert!(refusal.flatten().is_some_and(|code| code != 0), "{refusal:?} {words}");
     assert!(words.contains(data.to_str().expect("UTF-8")) && words.contains("space"), "{words}");
     disk.free();
     // What the first try left is no store, and is not taken for one.

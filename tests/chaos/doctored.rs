@@ -103,7 +103,8 @@ impl Sound {
             .expect("tables");
         for who in ["alice", "bob"] {
             let (start, end) = (NINE_S * 1_000_000, (NINE_S + 3600) * 1_000_000);
-            db.execute("INSERT INTO bookings VALUES (?1, 1, ?2, ?3, ?4, 1)", (M, who, start, end)).expect("a row");
+            db.execute("INSERT INTO bookings VALUES (?1, 1, ?2, ?3, ?4, 1)", (M, who, start, end))
+                .expect("a row");
             let row = (who, M, promise("Confirmed", M));
             journal.execute("INSERT INTO promises VALUES (?1, ?2, 1, ?3)", row).expect("a row");
             let file = calendars.join(format!("{who}.quorate.ics"));
@@ -189,9 +190,8 @@ fn a_double_booking_is_found() {
             "INSERT INTO bookings SELECT 'other', n, participant, start_us + 1, end_us, 1 FROM bookings",
         ),
         Sound::new().journal(&format!("INSERT INTO promises VALUES ('bob', 'other', 1, '{other}')")),
-        Sound::new().database(
-            "INSERT INTO meetings SELECT 'other', 'other', state, version, body FROM meetings",
-        ),
+        Sound::new()
+            .database("INSERT INTO meetings SELECT 'other', 'other', state, version, body FROM meetings"),
     ];
     for (index, sound) in spoilt.iter().enumerate() {
         assert!(!sound.check().double_booked.is_empty(), "{index}: {}", sound.check());
@@ -233,8 +233,10 @@ fn what_stays_unknown_is_found() {
         Sound::new().calls(&[answered(), changed(Kind::Cancel, unknown())]),
         Sound::new().calls(&[answered(), changed(Kind::Update, unknown()), changed(Kind::Get, unknown())]),
         // Asked twice, booked twice.
-        Sound::new().calls(&[answered(), scheduled(Outcome::Answered(Seen { meeting: "other".into(), ..seen() }))]),
-        Sound::new().database("INSERT INTO meetings SELECT 'other', request_id, 'FAILED', 1, '{}' FROM meetings"),
+        Sound::new()
+            .calls(&[answered(), scheduled(Outcome::Answered(Seen { meeting: "other".into(), ..seen() }))]),
+        Sound::new()
+            .database("INSERT INTO meetings SELECT 'other', request_id, 'FAILED', 1, '{}' FROM meetings"),
     ];
     for (index, sound) in spoilt.iter().enumerate() {
         assert!(!sound.check().unresolved.is_empty(), "{index}: {}", sound.check());

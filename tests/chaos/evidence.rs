@@ -1,7 +1,7 @@
 //! Reads what is on disk, by its published form and not by the program's own code: the scheduler's database, the
 //! agents' journals, and the calendar files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -76,8 +76,6 @@ pub struct Evidence {
     pub promises: Vec<Promise>,
     /// Withdrawals that the scheduler has not taken note of.
     pub withdrawals: Vec<String>,
-    /// Whom a journal or a calendar speaks for.
-    pub participants: BTreeSet<String>,
     /// The events of `NAME.quorate.ics`: by participant, the meeting and its time.
     pub booked: BTreeMap<String, Vec<(String, Span)>>,
     /// The events of `NAME.ics`.
@@ -93,7 +91,9 @@ impl Evidence {
     /// What can't be read, and why.
     pub fn read(places: &Places) -> Result<Self, String> {
         let mut found = Self::default();
-        found.database(&places.database).map_err(|error| format!("{}: {error}", places.database.display()))?;
+        found
+            .database(&places.database)
+            .map_err(|error| format!("{}: {error}", places.database.display()))?;
         for journal in &places.journals {
             found.journal(journal).map_err(|error| format!("{}: {error}", journal.display()))?;
         }
@@ -154,7 +154,6 @@ impl Evidence {
     fn journal(&mut self, path: &Path) -> rusqlite::Result<()> {
         let db = open(path)?;
         let db = db.unchecked_transaction()?;
-        self.participants.extend(rows(&db, "SELECT id FROM participants", |row| row.get::<_, String>(0))?);
         for row in rows(&db, "SELECT participant, meeting, n, body FROM promises", |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, String>(3)?))
         })? {
@@ -175,7 +174,9 @@ impl Evidence {
         for entry in fs::read_dir(folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let Some(name) = name.strip_suffix(".ics").filter(|name| !name.starts_with('.')) else { continue };
+            let Some(name) = name.strip_suffix(".ics").filter(|name| !name.starts_with('.')) else {
+                continue;
+            };
             let events = events(&fs::read_to_string(&path).map_err(failed)?);
             match name.strip_suffix(".quorate") {
                 Some(name) => {
@@ -184,7 +185,6 @@ impl Evidence {
                     self.booked.insert(name.to_owned(), events.collect());
                 }
                 None => {
-                    self.participants.insert(name.to_owned());
                     self.own.insert(name.to_owned(), events.into_iter().map(|(_, span)| span).collect());
                 }
             }

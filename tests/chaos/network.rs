@@ -71,7 +71,9 @@ impl Network {
             run(&format!("ip -n {hub} link set {port} master bridge up"))?;
             run(&format!("ip -n {space} addr add {}/24 dev eth0", self.address(index)))?;
             run(&format!("ip -n {space} link set eth0 up"))?;
-            for rules in ["add table inet cut", "add chain inet cut in { type filter hook input priority 0; }"] {
+            for rules in
+                ["add table inet cut", "add chain inet cut in { type filter hook input priority 0; }"]
+            {
                 run_with(&format!("ip netns exec {space} nft"), rules)?;
             }
         }
@@ -135,11 +137,14 @@ impl Drop for Network {
     fn drop(&mut self) {
         // With an end of a cable its other end goes. What lies in a namespace would go with it, but some time later.
         let cable = run(&format!("ip link del {}c", self.name));
-        let spaces = (0..self.members).map(|index| self.namespace(index)).chain([format!("{}-hub", self.name)]);
+        let spaces =
+            (0..self.members).map(|index| self.namespace(index)).chain([format!("{}-hub", self.name)]);
         let removed = spaces.map(|space| run(&format!("ip netns del {space}")));
         for removed in std::iter::once(cable).chain(removed) {
             // Half-made ones lack some; a test that panics must not panic again.
-            if let Err(why) = removed && !std::thread::panicking() {
+            if let Err(why) = removed
+                && !std::thread::panicking()
+            {
                 super::support::say(&why);
             }
         }

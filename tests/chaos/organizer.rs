@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use pb::scheduler_service_client::SchedulerServiceClient;
 use quorate::core::random::Random;
 use quorate::wire::pb;
-use pb::scheduler_service_client::SchedulerServiceClient;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
@@ -236,7 +236,8 @@ impl Organizer {
     }
 
     async fn update(&mut self, id: &str) -> Outcome {
-        let mut spec = pb::MeetingSpec { title: format!("Changed {}", self.random.below(1_000)), ..Default::default() };
+        let mut spec =
+            pb::MeetingSpec { title: format!("Changed {}", self.random.below(1_000)), ..Default::default() };
         let mut paths = vec!["title".to_owned()];
         if chance(&mut self.random, 70) {
             let mut people: BTreeSet<String> = self.mine[id].attending.iter().cloned().collect();

@@ -4,11 +4,12 @@ use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use super::support::within;
+use super::support::{until, within};
 
 /// A running process of ours; killed when it is dropped.
 pub struct Program {
@@ -76,13 +77,6 @@ impl Recipe {
         let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         Program { child, what: self.what.clone(), lines, log: self.log.clone() }
     }
-
-    /// Starts it in the belief that it ends by itself: its exit code and standard error.
-    pub async fn refusal(&self) -> (Option<i32>, String) {
-        let output = self.command().stderr(Stdio::piped()).output();
-        let output = within(&format!("{} ends", self.what), output).await.expect("the program");
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
-    }
 }
 
 impl Program {
@@ -91,6 +85,24 @@ impl Program {
         let what = format!("{} is ready", self.what);
         let line = within(&what, self.lines.next_line()).await.expect("its output");
         assert!(line.is_some(), "{} ended instead: {}", self.what, self.last_words());
+    }
+
+    /// Waits until it has ended, with which code; or has started, which it shows by saying that it is ready, or that it
+    /// finds nobody: then none.
+    pub async fn refusal(&mut self) -> Option<Option<i32>> {
+        let what = format!("{} ends or starts", self.what);
+        let log = self.log.clone();
+        let look = || {
+            let lonely = fs::read_to_string(&log).unwrap_or_default().contains("no stream to the scheduler");
+            if lonely { Ok(()) } else { Err(String::new()) }
+        };
+        tokio::select! {
+            line = within(&what, self.lines.next_line()) => match line.expect("its output") {
+                Some(_) => None,
+                None => Some(within(&what, self.child.wait()).await.expect("a process").code()),
+            },
+            _ = until(&what, look) => None,
+        }
     }
 
     /// The process's id.
@@ -108,6 +120,18 @@ impl Program {
     pub async fn kill(mut self) {
         self.must_run();
         within("the process is gone", self.child.kill()).await.expect("a process");
+    }
+
+    /// SIGTERM, and SIGKILL after so long, wherever it is with its end by then; or it has ended in good order before.
+    pub async fn terminate_or_kill(mut self, after: Duration) {
+        self.signal("-TERM").await;
+        match tokio::time::timeout(after, self.child.wait()).await {
+            Ok(ended) => {
+                let status = ended.expect("a process");
+                assert!(status.success(), "{} ended with {status}: {}", self.what, self.last_words());
+            }
+            Err(_) => within("the process is gone", self.child.kill()).await.expect("a process"),
+        }
     }
 
     /// Sends a signal by the system's own tool.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::evidence::{Evidence, Places};
 use super::organizer::Organizer;
@@ -54,6 +55,11 @@ impl Seat {
 
     pub async fn kill(&mut self) {
         self.program.take().expect("a process that runs").kill().await;
+    }
+
+    /// SIGTERM, and SIGKILL if it has not ended after so long.
+    pub async fn terminate_or_kill(&mut self, after: Duration) {
+        self.program.take().expect("a process that runs").terminate_or_kill(after).await;
     }
 
     pub async fn terminate(&mut self) {
