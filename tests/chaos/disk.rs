@@ -17,7 +17,7 @@ use super::campaign::{self, Crowd, verdict};
 use super::checker;
 use super::organizer::{self, Client, Organizer};
 use super::process::{Recipe, free_port};
-use super::support::{chance, millis, number, say, seed, until, within};
+use super::support::{chance, millis, number, one, say, seed, until, within};
 use super::world::World;
 
 /// Size of a disk that is filled at once, in MiB.
@@ -302,10 +302,13 @@ async fn no_room_for_a_start_is_refused_with_its_name() {
 async fn disks_that_fill_up_and_are_freed_again() {
     let what = "disks that fill up";
     let folder = tempfile::tempdir().expect("a folder");
-    let disks = ["scheduler", "agent-0"].map(|name| Mounted::disk(&folder.path().join(name), LARGER));
-    let [ours, theirs] = match disks {
-        [Ok(ours), Ok(theirs)] => [ours, theirs],
-        [Err(why), _] | [_, Err(why)] => return skipped(&why),
+    // The store's, a journal's, and that of the calendar files that are written from it.
+    let names = ["scheduler", "agent-0", "calendars-0"];
+    let disks = names.map(|name| Mounted::disk(&folder.path().join(name), LARGER));
+    let disks: Result<Vec<Mounted>, String> = disks.into_iter().collect();
+    let disks = match disks {
+        Ok(disks) => disks,
+        Err(why) => return skipped(&why),
     };
     let (seed, fills) = (seed(what), number("FILLS").unwrap_or(FILLS));
     let mut random = Random::new(seed);
@@ -316,12 +319,11 @@ async fn disks_that_fill_up_and_are_freed_again() {
     let mut kills = 0;
     for n in 0..fills {
         tokio::time::sleep(millis(&mut random, 100, 1_500)).await;
-        // Each of them once for sure, then one or both.
-        let full: Vec<&Mounted> = match n {
-            0 => vec![&ours],
-            1 => vec![&theirs],
-            _ if chance(&mut random, 30) => vec![&ours, &theirs],
-            _ => vec![if chance(&mut random, 60) { &ours } else { &theirs }],
+        // Each of them once for sure, then one or two.
+        let full: Vec<&Mounted> = match disks.get(n as usize) {
+            Some(disk) => vec![disk],
+            None if chance(&mut random, 30) => vec![&disks[0], &disks[1 + random.below(2) as usize]],
+            None => vec![one(&mut random, &disks)],
         };
         full.iter().for_each(|disk| disk.fill());
         tokio::time::sleep(millis(&mut random, 100, 2_500)).await;
@@ -332,12 +334,13 @@ async fn disks_that_fill_up_and_are_freed_again() {
         }
         full.iter().for_each(|disk| disk.free());
         if world.agents[0].program.is_none() {
-            world.agents[0].start();
+            // A start without room is refused, which is another test.
+            world.agents[0].start_and_wait().await;
         }
     }
     let took = started.elapsed();
     let findings = campaign::conclude(&mut world, crowd, what).await;
     say(&format!("{what}: {fills} times full, {kills} kills of the agent meanwhile, in {took:.0?}"));
     verdict(&findings, folder, what);
-    drop((ours, theirs));
+    drop(disks);
 }
