@@ -19,6 +19,12 @@ const PORT: u16 = 50_051;
 /// Of two partitions: longer than the lease, so that agents have to ask.
 const LONG: Duration = limits::LEASE.saturating_add(Duration::from_secs(2));
 
+/// Longer than an agent takes to notice by itself that nobody answers (its HTTP/2 PING: 20 s and 10 s); only in longer
+/// campaigns.
+const DEAD: Duration = Duration::from_secs(35);
+/// Every so many partitions one is as long as that.
+const DEAD_EVERY: u64 = 40;
+
 #[derive(Default)]
 struct Done {
     both_ways: u64,
@@ -67,7 +73,10 @@ async fn faults(random: &mut Random, network: &mut Network, world: &mut World, c
         let cut = cuts(random, &mut done);
         network.cut(cut.clone());
         let long = n == count / 3 || n == 2 * count / 3;
-        if long {
+        if n % DEAD_EVERY == DEAD_EVERY - 1 {
+            done.long += 1;
+            tokio::time::sleep(DEAD).await;
+        } else if long {
             done.long += 1;
             tokio::time::sleep(LONG).await;
         } else if chance(random, 30) {
