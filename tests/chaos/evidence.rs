@@ -104,22 +104,6 @@ impl Evidence {
         Ok(found)
     }
 
-    /// Why the system is not at rest, or nothing.
-    pub fn unrest(&self) -> Option<String> {
-        let sought = |meeting: &&Meeting| ["SCHEDULING", "DISPLACED"].contains(&meeting.state.as_str());
-        let counts = [
-            ("meetings that are sought", self.meetings.values().filter(sought).count()),
-            ("attempts HOLDING", self.holding.len()),
-            ("deliveries", self.deliveries.len()),
-            ("bookings not delivered", self.bookings.iter().filter(|row| !row.delivered).count()),
-            ("promises HELD", self.promises.iter().filter(|promise| promise.held).count()),
-            ("withdrawals", self.withdrawals.len()),
-        ];
-        let words = counts.iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}"));
-        let words: Vec<String> = words.collect();
-        (!words.is_empty()).then(|| words.join(", "))
-    }
-
     fn database(&mut self, path: &Path) -> rusqlite::Result<()> {
         let db = open(path)?;
         let db = db.unchecked_transaction()?;
@@ -191,6 +175,41 @@ impl Evidence {
         }
         Ok(())
     }
+}
+
+/// What is still under way, by the scheduler's database.
+const UNDER_WAY: [(&str, &str); 4] = [
+    ("meetings that are sought", "SELECT count(*) FROM meetings WHERE state IN ('SCHEDULING', 'DISPLACED')"),
+    ("attempts HOLDING", "SELECT count(*) FROM attempts WHERE state = 'HOLDING'"),
+    ("deliveries", "SELECT count(*) FROM deliveries"),
+    ("bookings not delivered", "SELECT count(*) FROM bookings WHERE NOT delivered"),
+];
+/// The same by a journal.
+const PROMISED: [(&str, &str); 2] = [
+    ("promises HELD", "SELECT count(*) FROM promises WHERE body ->> 'state' = 'Held'"),
+    ("withdrawals", "SELECT count(*) FROM withdrawals"),
+];
+
+/// Why the system is not at rest, or nothing.
+///
+/// # Errors
+/// A file can't be read.
+pub fn unrest(places: &Places) -> Result<Option<String>, String> {
+    let mut words = Vec::new();
+    let database = [(&places.database, &UNDER_WAY[..])];
+    for (path, queries) in
+        database.into_iter().chain(places.journals.iter().map(|path| (path, &PROMISED[..])))
+    {
+        let failed = |error: rusqlite::Error| format!("{}: {error}", path.display());
+        let db = open(path).map_err(failed)?;
+        for (what, query) in queries {
+            let count: i64 = db.query_row(query, [], |row| row.get(0)).map_err(failed)?;
+            if count > 0 {
+                words.push(format!("{count} {what}"));
+            }
+        }
+    }
+    Ok((!words.is_empty()).then(|| words.join(", ")))
 }
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {

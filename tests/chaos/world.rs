@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::evidence::{Evidence, Places};
+use super::evidence::{self, Places};
 use super::organizer::Organizer;
 use super::process::{Program, Recipe};
 use super::support::{say, until};
@@ -133,8 +133,7 @@ impl World {
 
     /// Waits until nothing is under way any more, by what is on disk.
     pub async fn rest(&self, what: &str) {
-        let places = Places { logs: Vec::new(), ..self.places.clone() };
-        let look = || match Evidence::read(&places)?.unrest() {
+        let look = || match evidence::unrest(&self.places)? {
             Some(unrest) => Err(unrest),
             None => Ok(()),
         };
