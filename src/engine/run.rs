@@ -22,7 +22,8 @@ use crate::core::record::{Snapshot, Write};
 
 /// Inputs taken before effects are carried out: many decisions share one commit.
 const BATCH: usize = 1024;
-/// How long a store that failed is left alone before it is tried again.
+/// How long a store that failed is left alone before it is tried again. A store that can be read but not written (a full
+/// disk) fails anew right after each start: there is at least this long from one start to the next.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the handle sends.
@@ -68,6 +69,7 @@ pub async fn start(
         committing: false,
         has_events: false,
         retry: None,
+        restarted: None,
         sessions: HashMap::new(),
         replies: HashMap::new(),
         next_ticket: 0,
@@ -110,6 +112,8 @@ struct Engine {
     committing: bool,
     has_events: bool,
     retry: Option<tokio::time::Instant>,
+    /// When the core last started over.
+    restarted: Option<tokio::time::Instant>,
     sessions: HashMap<SessionId, SessionSender>,
     replies: HashMap<Ticket, oneshot::Sender<Result<Reply, EngineError>>>,
     next_ticket: u64,
@@ -227,11 +231,13 @@ impl Engine {
             // Callers that hung up need no answer.
             reply.send(Err(EngineError::StoreUnavailable)).ok();
         }
-        self.retry = Some(tokio::time::Instant::now());
+        let now = tokio::time::Instant::now();
+        self.retry = Some(self.restarted.map_or(now, |restarted| now.max(restarted + STORE_PAUSE)));
     }
 
     fn restart(&mut self, snapshot: Snapshot) {
         self.retry = None;
+        self.restarted = Some(tokio::time::Instant::now());
         self.seed = self.seed.wrapping_add(1);
         let (core, effects) = Coordinator::start(self.clock.now(), Start { snapshot, seed: self.seed });
         self.core = Some(core);

@@ -10,6 +10,7 @@
 //! Invariant: a store judges and applies what it is told and knows no rule of the protocol.
 
 mod keys;
+mod log;
 mod memory;
 mod open;
 mod reader;

@@ -3,10 +3,12 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::engine::store::StoreError;
 
+use super::log::{self, Mark};
 use super::reader::Location;
 use super::schema;
 
@@ -36,7 +38,7 @@ pub fn take_directory(path: &Path) -> Result<File, StoreError> {
         ))
     })?;
     let name = directory.join(LOCK_FILE);
-    let lock = File::options().create(true).truncate(false).write(true).open(&name).map_err(|error| {
+    let lock = File::options().create(true).truncate(false).read(true).write(true).open(&name).map_err(|error| {
         refused(format!(
             "the lock {} can't be opened: {error}; the scheduler needs a data directory that it may write to",
             name.display()
@@ -63,10 +65,22 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-/// Opens the file for writing, in today's schema; makes it if there is none. The directory must be taken.
-pub fn open_file(path: &Path) -> Result<Connection, StoreError> {
+/// Opens the file for writing, in today's schema; makes it if there is none. The directory must be taken: `lock` says
+/// whether the log has to be there, which is returned too.
+pub fn open_file(path: &Path, lock: &File) -> Result<(Connection, Mark), StoreError> {
+    let name = directory(path).join(LOCK_FILE);
+    let mark = Mark::read(lock);
+    let mark =
+        mark.map_err(|error| refused(format!("the lock {} can't be read: {error}", name.display())))?;
+    open_marked(path, mark).map(|db| (db, mark))
+}
+
+fn open_marked(path: &Path, mark: Mark) -> Result<Connection, StoreError> {
     match fs::metadata(path) {
-        Ok(file) if file.is_file() && file.len() > 0 => open_existing(path, file.len()),
+        Ok(file) if file.is_file() && file.len() > 0 => {
+            check_log(path, mark)?;
+            open_existing(path, file.len())
+        }
         Ok(file) if file.is_file() => Err(refused(format!(
             "{} is empty, so what it held is lost; put a copy in its place, or remove it to start anew with no \
              meetings",
@@ -77,6 +91,25 @@ pub fn open_file(path: &Path) -> Result<Connection, StoreError> {
         Err(error) => Err(refused(format!(
             "{} can't be read: {error}; give the scheduler the right to read and write it",
             path.display()
+        ))),
+    }
+}
+
+/// Refuses a store that was not closed and whose log is not whole: the latest commits were in there.
+fn check_log(path: &Path, mark: Mark) -> Result<(), StoreError> {
+    let log = with_suffix(path, "-wal");
+    let unreadable = |error: std::io::Error| refused(format!("{} can't be read: {error}", log.display()));
+    if mark == Mark::Closed {
+        return Ok(());
+    }
+    match log::problem(&log).map_err(unreadable)? {
+        None => Ok(()),
+        Some(problem) => Err(refused(format!(
+            "the log {} of {} {problem}: the scheduler was not stopped in good order, so the latest bookings were in \
+             it; put a copy of both in place, or remove {} to go on without those bookings",
+            log.display(),
+            path.display(),
+            directory(path).join(LOCK_FILE).display()
         ))),
     }
 }
@@ -133,6 +166,8 @@ fn open_existing(path: &Path, size: u64) -> Result<Connection, StoreError> {
     let failed = |error: rusqlite::Error| refused(explain(path, &error));
     let log = fs::metadata(with_suffix(path, "-wal")).map_or(0, |log| log.len());
     let mut db = Location::File(path.to_owned()).connect(READ_WRITE).map_err(failed)?;
+    // Whatever is refused is left as it is, and its log with it.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     check(&db, path, size, log)?;
     if db.is_readonly("main").map_err(failed)? {
         return Err(refused(format!(
@@ -157,6 +192,7 @@ fn open_existing(path: &Path, size: u64) -> Result<Connection, StoreError> {
             schema::VERSION
         ))
     })?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
     Ok(db)
 }
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 use uuid::Uuid;
 
@@ -11,6 +12,7 @@ use crate::core::limits;
 use crate::core::record::{Applied, Snapshot, Transaction};
 use crate::engine::store::{Operation, OperationResult, Reader, Store, StoreError};
 
+use super::log::Mark;
 use super::open;
 use super::reader::{Location, SqliteReader};
 use super::reads;
@@ -25,8 +27,10 @@ pub struct SqliteStore {
     events_kept: u64,
     /// What `store.longest_us` is known to be at least; raised only once a group is committed.
     longest: i64,
+    /// What the lock file says.
+    mark: Mark,
     /// Held for as long as the store lives; closed after the connection.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl SqliteStore {
@@ -38,8 +42,10 @@ impl SqliteStore {
     /// of another program or of a newer schema. Such a file is left as it is.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let lock = open::take_directory(path)?;
-        let db = open::open_file(path)?;
-        Ok(Self::new(db, Location::File(path.to_owned()), Some(lock)))
+        let (db, mark) = open::open_file(path, &lock)?;
+        let mut store = Self::new(db, Location::File(path.to_owned()), Some(lock));
+        store.mark = mark;
+        Ok(store)
     }
 
     /// Makes a store that is lost when it and all its readers are dropped.
@@ -58,7 +64,8 @@ impl SqliteStore {
             reader: Arc::new(SqliteReader::new(location)),
             events_kept: limits::EVENTS_KEPT,
             longest: 0,
-            _lock: lock,
+            mark: Mark::Closed,
+            lock,
         }
     }
 
@@ -67,6 +74,17 @@ impl SqliteStore {
     pub fn keep_events(mut self, kept: u64) -> Self {
         self.events_kept = kept.max(1);
         self
+    }
+
+    /// Notes in the lock file whether commits may be in the log alone.
+    fn note(&mut self, mark: Mark) -> std::io::Result<()> {
+        if let Some(lock) = &self.lock
+            && self.mark != mark
+        {
+            mark.write(lock)?;
+            self.mark = mark;
+        }
+        Ok(())
     }
 
     /// Runs the operations within the open transaction; gives their results, and what is now known of the longest
@@ -131,6 +149,18 @@ fn describe(error: &rusqlite::Error) -> String {
     }
 }
 
+impl Drop for SqliteStore {
+    /// Closing puts the log into the file, and removes it. If that can't be noted, the log has to stay.
+    fn drop(&mut self) {
+        if let Err(error) = self.note(Mark::Closed) {
+            tracing::warn!(%error, "the lock can't be marked: the log stays for the next start");
+            if let Err(error) = self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+                tracing::error!(%error, "the log can't be kept");
+            }
+        }
+    }
+}
+
 impl Store for SqliteStore {
     fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
         let unreadable = |error: rusqlite::Error| StoreError::Unreadable(describe(&error));
@@ -158,6 +188,9 @@ impl Store for SqliteStore {
             Ok((results, longest)) => match self.db.execute_batch("COMMIT") {
                 Ok(()) => {
                     self.longest = longest;
+                    if writes && let Err(error) = self.note(Mark::Open) {
+                        tracing::warn!(%error, "the lock can't be marked: a lost log would not be noticed");
+                    }
                     Ok(results)
                 }
                 Err(error) => Err(self.commit_failed(&error)),
