@@ -44,7 +44,7 @@ fn mount(arguments: &[&str], at: &Path) -> Result<Mounted, String> {
     let output = Command::new("mount").args(arguments).arg(at).output().map_err(|error| error.to_string())?;
     match output.status.success() {
         true => Ok(Mounted(at.to_owned())),
-        false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        false => Err(String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned()),
     }
 }
 

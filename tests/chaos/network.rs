@@ -15,6 +15,8 @@ pub struct Network {
     /// The third number of the addresses on the bridge's side, which nobody outside sees, and of the cable.
     block: u8,
     cuts: BTreeSet<Cut>,
+    /// What removes what was made, the last first.
+    removals: Vec<String>,
     /// Packets that were dropped at cuts that are mended.
     dropped: u64,
 }
@@ -46,11 +48,12 @@ impl Network {
     pub fn build(hosts: usize) -> Result<Self, String> {
         let id = uuid::Uuid::new_v4();
         let [a, b, c, block, ..] = *id.as_bytes();
-        let network = Self {
+        let mut network = Self {
             name: format!("q{a:02x}{b:02x}{c:02x}"),
             members: hosts + 1,
             block,
             cuts: BTreeSet::new(),
+            removals: Vec::new(),
             dropped: 0,
         };
         // If it fails half-way, what there is goes when it is dropped.
@@ -58,14 +61,14 @@ impl Network {
         Ok(network)
     }
 
-    fn make(&self) -> Result<(), String> {
+    fn make(&mut self) -> Result<(), String> {
         let hub = format!("{}-hub", self.name);
-        run(&format!("ip netns add {hub}"))?;
+        self.add_namespace(&hub)?;
         run(&format!("ip -n {hub} link add bridge type bridge"))?;
         run(&format!("ip -n {hub} link set bridge up"))?;
         for index in 0..self.members {
             let (space, port) = (self.namespace(index), format!("port{index}"));
-            run(&format!("ip netns add {space}"))?;
+            self.add_namespace(&space)?;
             run(&format!("ip -n {space} link set lo up"))?;
             run(&format!("ip -n {hub} link add {port} type veth peer name eth0 netns {space}"))?;
             run(&format!("ip -n {hub} link set {port} master bridge up"))?;
@@ -79,10 +82,18 @@ impl Network {
         }
         let (cable, space) = (format!("{}c", self.name), self.namespace(0));
         run(&format!("ip link add {cable} type veth peer name cable netns {space}"))?;
+        // With one end the other goes. It would go with its namespace too, but some time later.
+        self.removals.push(format!("ip link del {cable}"));
         run(&format!("ip addr add 198.18.{}.1/30 dev {cable}", self.block))?;
         run(&format!("ip link set {cable} up"))?;
         run(&format!("ip -n {space} addr add {}/30 dev cable", self.public()))?;
         run(&format!("ip -n {space} link set cable up"))
+    }
+
+    fn add_namespace(&mut self, name: &str) -> Result<(), String> {
+        run(&format!("ip netns add {name}"))?;
+        self.removals.push(format!("ip netns del {name}"));
+        Ok(())
     }
 
     /// The namespace of a member.
@@ -135,16 +146,9 @@ fn packets(chain: &str) -> u64 {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        // With an end of a cable its other end goes. What lies in a namespace would go with it, but some time later.
-        let cable = run(&format!("ip link del {}c", self.name));
-        let spaces =
-            (0..self.members).map(|index| self.namespace(index)).chain([format!("{}-hub", self.name)]);
-        let removed = spaces.map(|space| run(&format!("ip netns del {space}")));
-        for removed in std::iter::once(cable).chain(removed) {
-            // Half-made ones lack some; a test that panics must not panic again.
-            if let Err(why) = removed
-                && !std::thread::panicking()
-            {
+        for removal in self.removals.drain(..).rev() {
+            // A test that panics must not panic again.
+            if let Err(why) = run(&removal) {
                 super::support::say(&why);
             }
         }
