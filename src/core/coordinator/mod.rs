@@ -241,7 +241,7 @@ enum Timer {
 }
 
 /// The machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Coordinator {
     generation: u32,
     incarnation: String,
@@ -279,7 +279,7 @@ pub struct Coordinator {
 }
 
 /// Timers are kept by number, so that the set of them stays small and ordered.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct TimerKeys {
     next: u64,
     meetings: HashMap<MeetingId, (u64, Option<Mono>)>,
