@@ -25,7 +25,7 @@ fn try_it() {
     let n = |v: &str| std::env::var(v).ok().and_then(|t| t.parse().ok()).unwrap_or(0u8);
     let bounds = Bounds {
         faults: n("F"), losses: n("LO"), duplicates: n("DU"), breaks: n("BR"), agent_crashes: n("AC"),
-        scheduler_crashes: n("SC"), journal_losses: n("JL"), scheduler_timers: n("ST"), agent_timers: n("AT"),
+        scheduler_crashes: n("SC"), journal_losses: n("JL"), agents_hear_at_once: n("AO") > 0, scheduler_timers: n("ST"), agent_timers: n("AT"),
     };
     let mv = std::env::var("MOVE").is_ok();
     let one = std::env::var("ONE").is_ok();
@@ -33,7 +33,7 @@ fn try_it() {
     if mv { wishes[0] = Wish::Move { half_hours: 2 }; }
     if one { wishes.pop(); }
     let setting = Setting {
-        name: "try", booked: mv.then_some(0), wishes,
+        name: "try", participants: n("P").into(), booked: mv.then_some(0), wishes,
         role: if n("INV") > 0 { Role::Invited } else { Role::Required },
         minimum: n("INV").into(), bounds, plant: None,
     };

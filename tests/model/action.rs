@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::setting::{Bounds, PARTICIPANTS, Setting};
+use super::setting::{Bounds, Setting};
 use super::world::{Request, World};
 
 /// A direction on a stream.
@@ -50,14 +50,36 @@ impl Action {
     /// All that can happen in this world.
     pub fn all(world: &World) -> Vec<Self> {
         let mut all = Vec::new();
+        let heard = world.links.iter().position(|link| !link.to_agent.is_empty());
+        if let Some(index) = heard.filter(|_| world.left.agents_hear_at_once) {
+            Self::of_participant(world, index, &mut all);
+            Self::of_scheduler(world, &mut all);
+            all.retain(|action| action.is_of_message_to(index));
+            return all;
+        }
         let due = world.requests.iter().enumerate().filter(|(_, r)| **r == Request::Due);
         all.extend(due.map(|(index, _)| Self::Ask(index)));
         if !world.waiting.is_empty() {
             all.push(Self::Commit);
         }
-        for index in 0..PARTICIPANTS {
+        for index in 0..world.participants {
             Self::of_participant(world, index, &mut all);
         }
+        Self::of_scheduler(world, &mut all);
+        all
+    }
+
+    /// Whether it decides what becomes of a message on its way to this agent.
+    fn is_of_message_to(self, index: usize) -> bool {
+        match self {
+            Self::Lose(i, To::Agent) | Self::Duplicate(i, To::Agent) => i == index,
+            Self::ToAgent(i) | Self::Break(i) | Self::CrashAgent(i) | Self::LoseJournal(i) => i == index,
+            Self::CrashScheduler { .. } => true,
+            _ => false,
+        }
+    }
+
+    fn of_scheduler(world: &World, all: &mut Vec<Self>) {
         let left = &world.left;
         if left.faults > 0 && left.scheduler_crashes > 0 {
             all.push(Self::CrashScheduler { written: false });
@@ -68,7 +90,6 @@ impl Action {
         if left.scheduler_timers > 0 && world.scheduler.core.poll_timeout().is_some() {
             all.push(Self::SchedulerTimer);
         }
-        all
     }
 
     fn of_participant(world: &World, index: usize, all: &mut Vec<Self>) {

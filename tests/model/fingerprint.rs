@@ -6,7 +6,9 @@
 //! Maps, sets and lists are hashed without their order (but for [`ORDERED`]); points in time count from the clock of
 //! the process that keeps them; participants are renamed: one lane for each permutation of them.
 
+use std::collections::HashMap;
 use std::fmt::{self, Debug, Write};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use quorate::core::time::Mono;
@@ -69,6 +71,20 @@ const ORDERED: &[&str] = &["inbox", "queue"];
 /// Lists with one entry for each participant, in their order.
 const BY_PARTICIPANT: &str = "answers";
 
+/// The fields that are left out of each struct.
+fn rules(name: &[u8]) -> &'static [&'static str] {
+    static RULES: OnceLock<HashMap<&str, Vec<&str>>> = OnceLock::new();
+    let by_struct = || {
+        let mut all: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (name, field) in LEFT_OUT {
+            all.entry(name).or_default().push(field);
+        }
+        all
+    };
+    let name = std::str::from_utf8(name).unwrap_or_default();
+    RULES.get_or_init(by_struct).get(name).map_or(&[], Vec::as_slice)
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Struct,
@@ -87,8 +103,11 @@ struct Frame {
     left_out: bool,
     index: usize,
     /// Of a struct or tuple.
-    name: String,
-    field: String,
+    name: Vec<u8>,
+    field: Vec<u8>,
+    rules: &'static [&'static str],
+    /// Within a table of timers.
+    timers: bool,
 }
 
 /// Reads what a machine prints.
@@ -98,8 +117,8 @@ pub struct Reader<'a> {
     /// Random names that stand for something: what stands for what.
     labels: &'a [(String, &'static str)],
     frames: Vec<Frame>,
-    word: String,
-    before: [char; 2],
+    word: Vec<u8>,
+    before: [u8; 2],
     quoted: bool,
     escaped: bool,
     colon: bool,
@@ -116,8 +135,8 @@ fn finish(hash: u64) -> u64 {
     hash ^ (hash >> 29)
 }
 
-fn text(word: &str) -> u64 {
-    word.as_bytes().chunks(8).fold(word.len() as u64, |hash, chunk| {
+fn text(word: &[u8]) -> u64 {
+    word.chunks(8).fold(word.len() as u64, |hash, chunk| {
         let mut bytes = [0; 8];
         bytes[..chunk.len()].copy_from_slice(chunk);
         mix(hash, u64::from_le_bytes(bytes))
@@ -131,8 +150,8 @@ pub fn of(value: &impl Debug, now: Mono, last_op: u64, labels: &[(String, &'stat
         last_op,
         labels,
         frames: Vec::new(),
-        word: String::new(),
-        before: [' ', ','],
+        word: Vec::new(),
+        before: [b' ', b','],
         quoted: false,
         escaped: false,
         colon: false,
@@ -160,25 +179,25 @@ pub fn add(all: Lanes, next: Lanes) -> Lanes {
 
 impl Reader<'_> {
     fn open(&mut self, kind: Kind) {
-        let left_out = self.frames.last().is_some_and(|f| f.left_out);
+        let (outer, in_timers) = self.frames.last().map_or((false, false), |f| (f.left_out, f.timers));
         let named = matches!(kind, Kind::Struct | Kind::Tuple);
-        let name = if named { std::mem::take(&mut self.word) } else { String::new() };
-        let in_timers = kind == Kind::Tuple && name.is_empty() && self.in_timers();
+        let name = if named { std::mem::take(&mut self.word) } else { Vec::new() };
+        let rules = if kind == Kind::Struct { rules(&name) } else { &[] };
+        let all = rules.first() == Some(&"*");
+        // A timer's key is a number that only says which timer was first set first.
+        let key = kind == Kind::Tuple && name.is_empty() && in_timers;
         self.frames.push(Frame {
             kind,
             total: [kind as u64; LANES],
             element: [0; LANES],
             empty: true,
-            left_out: left_out || in_timers || LEFT_OUT.contains(&(name.as_str(), "*")),
+            left_out: outer || key || all,
             index: 0,
+            timers: in_timers || name == b"TimerKeys",
             name,
-            field: String::new(),
+            field: Vec::new(),
+            rules,
         });
-    }
-
-    /// A timer's key is a number that only says which timer was first set first.
-    fn in_timers(&self) -> bool {
-        self.frames.iter().rev().take(3).any(|f| f.name == "TimerKeys")
     }
 
     fn close(&mut self) -> Lanes {
@@ -190,7 +209,7 @@ impl Reader<'_> {
         self.end_word();
         let outer = match self.frames.len() {
             0 | 1 => false,
-            n => self.frames[n - 2].left_out || LEFT_OUT.contains(&(self.frames[n - 1].name.as_str(), "*")),
+            n => self.frames[n - 2].left_out || self.frames[n - 1].rules.first() == Some(&"*"),
         };
         let Some(frame) = self.frames.last_mut() else { return };
         if !frame.empty && !frame.left_out {
@@ -210,7 +229,7 @@ impl Reader<'_> {
         frame.empty = true;
         frame.index += 1;
         // The third part of a JournalSeen is a sequence.
-        frame.left_out = outer || (frame.name == "JournalSeen" && frame.index == 2);
+        frame.left_out = outer || (frame.name == b"JournalSeen" && frame.index == 2);
         frame.field.clear();
     }
 
@@ -227,8 +246,8 @@ impl Reader<'_> {
             return;
         }
         let word = std::mem::take(&mut self.word);
-        let in_pair = self.frames.last().is_some_and(|f| f.kind == Kind::Tuple && f.name.is_empty());
-        if word == "None" && in_pair && self.in_timers() {
+        let in_pair = |f: &&Frame| f.kind == Kind::Tuple && f.name.is_empty() && f.timers;
+        if word == b"None" && self.frames.last().filter(in_pair).is_some() {
             return self.no_timer();
         }
         let lanes = self.value(&word);
@@ -245,25 +264,24 @@ impl Reader<'_> {
         }
     }
 
-    fn value(&self, word: &str) -> Lanes {
+    fn value(&self, word: &[u8]) -> Lanes {
         let frame = self.frames.last();
-        let within = frame.map_or("", |f| f.name.as_str());
-        let bytes = word.as_bytes();
-        if let [b'p', digit @ b'0'..=b'2'] = bytes {
+        let within: &[u8] = frame.map_or(b"", |f| &f.name);
+        if let [b'p', digit @ b'0'..=b'2'] = word {
             let index = usize::from(digit - b'0');
             return std::array::from_fn(|lane| PERMUTATIONS[lane][index] + 1_000);
         }
-        if within == "SessionId" {
-            let number: u64 = word.parse().unwrap_or_default();
+        if within == b"SessionId" {
+            let number = number(word);
             let index = (number % 10) as usize;
             return std::array::from_fn(|lane| number / 10 * 10 + PERMUTATIONS[lane][index]);
         }
         let one = match within {
-            "Mono" => duration(word).saturating_sub(self.now.0).as_nanos() as u64,
-            "OpId" => self.last_op.wrapping_sub(word.parse().unwrap_or(0)),
-            "AttendeeOutcome" if word != "Attending" && frame.is_some_and(|f| f.field == "status") => 1,
-            _ => match self.labels.iter().find(|(name, _)| bytes.len() == 36 && name == word) {
-                Some((_, label)) => text(label),
+            b"Mono" => duration(word).saturating_sub(self.now.0).as_nanos() as u64,
+            b"OpId" => self.last_op.wrapping_sub(number(word)),
+            b"AttendeeOutcome" if word != b"Attending" && frame.is_some_and(|f| f.field == b"status") => 1,
+            _ => match self.labels.iter().find(|(name, _)| word.len() == 36 && name.as_bytes() == word) {
+                Some((_, label)) => text(label.as_bytes()),
                 None => text(word),
             },
         };
@@ -273,9 +291,8 @@ impl Reader<'_> {
     fn field_or_key(&mut self) {
         let Some(frame) = self.frames.last_mut() else { return };
         if frame.kind == Kind::Struct && frame.field.is_empty() {
-            frame.field.push_str(&self.word);
-            let (name, field) = (frame.name.as_str(), frame.field.as_str());
-            if LEFT_OUT.contains(&(name, field)) {
+            frame.field.extend_from_slice(&self.word);
+            if frame.rules.iter().any(|field| field.as_bytes() == frame.field) {
                 frame.left_out = true;
                 self.skipping = Some(0);
             }
@@ -285,66 +302,66 @@ impl Reader<'_> {
     }
 
     fn list(&self) -> Kind {
-        let field = self.frames.last().map_or("", |f| f.field.as_str());
+        let field: &[u8] = self.frames.last().map_or(b"", |f| &f.field);
         match field {
-            BY_PARTICIPANT => Kind::ByParticipant,
-            _ if ORDERED.contains(&field) => Kind::Ordered,
+            _ if field == BY_PARTICIPANT.as_bytes() => Kind::ByParticipant,
+            _ if ORDERED.iter().any(|name| name.as_bytes() == field) => Kind::Ordered,
             _ => Kind::Unordered,
         }
     }
 
     /// The next character of a field that is left out. Returns whether it still is.
-    fn skip(&mut self, c: char) -> bool {
+    fn skip(&mut self, c: u8) -> bool {
         let Some(depth) = self.skipping else { return false };
         if self.quoted {
-            self.quoted = self.escaped || c != '"';
-            self.escaped = !self.escaped && c == '\\';
+            self.quoted = self.escaped || c != b'"';
+            self.escaped = !self.escaped && c == b'\\';
             return true;
         }
         match c {
-            '"' => self.quoted = true,
-            '{' | '(' | '[' => self.skipping = Some(depth + 1),
-            ',' | '}' | ')' | ']' if depth == 0 => self.skipping = None,
-            '}' | ')' | ']' => self.skipping = Some(depth - 1),
+            b'"' => self.quoted = true,
+            b'{' | b'(' | b'[' => self.skipping = Some(depth + 1),
+            b',' | b'}' | b')' | b']' if depth == 0 => self.skipping = None,
+            b'}' | b')' | b']' => self.skipping = Some(depth - 1),
             _ => {}
         }
         self.skipping.is_some()
     }
 
-    fn character(&mut self, c: char) {
+    fn character(&mut self, c: u8) {
         if self.quoted {
-            self.quoted = self.escaped || c != '"';
-            self.escaped = !self.escaped && c == '\\';
+            self.quoted = self.escaped || c != b'"';
+            self.escaped = !self.escaped && c == b'\\';
             return self.word.push(c);
         }
         if std::mem::take(&mut self.colon) {
             match c {
-                ' ' => return self.field_or_key(),
-                _ => self.word.push(':'),
+                b' ' => return self.field_or_key(),
+                _ => self.word.push(b':'),
             }
         }
         match c {
-            '"' => {
+            b'"' => {
                 self.quoted = true;
-                self.word.push('"');
+                self.word.push(b'"');
             }
-            ':' => self.colon = true,
-            ',' => self.end_element(),
-            '{' if self.before[1] == ' ' && !matches!(self.before[0], ',' | ':') => self.open(Kind::Struct),
-            '{' => self.open(Kind::Unordered),
-            '(' => self.open(Kind::Tuple),
-            '[' => self.open(self.list()),
-            '}' | ')' | ']' => {
+            b':' => self.colon = true,
+            b',' => self.end_element(),
+            b'{' if self.before[1] == b' ' && !matches!(self.before[0], b',' | b':') => self.open(Kind::Struct),
+            b'{' => self.open(Kind::Unordered),
+            b'(' => self.open(Kind::Tuple),
+            b'[' => self.open(self.list()),
+            b'}' | b')' | b']' => {
                 let name = self.frames.last().map_or(0, |f| text(&f.name));
                 self.end_word();
                 let total = self.close();
                 self.put(std::array::from_fn(|lane| mix(total[lane], name)));
             }
-            '#' => self.end_word(),
+            b'#' => self.end_word(),
             // The name of a struct waits for its brace.
-            ' ' => {}
+            b' ' => {}
             c => {
-                if self.before[1] == ' ' {
+                if self.before[1] == b' ' {
                     self.end_word();
                 }
                 self.word.push(c);
@@ -355,7 +372,7 @@ impl Reader<'_> {
 
 impl Write for Reader<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
+        for &c in text.as_bytes() {
             if !self.skip(c) {
                 self.character(c);
             }
@@ -365,8 +382,14 @@ impl Write for Reader<'_> {
     }
 }
 
+fn number(word: &[u8]) -> u64 {
+    let text = std::str::from_utf8(word).unwrap_or_default();
+    text.parse().unwrap_or_else(|_| panic!("{text} is not a number"))
+}
+
 /// Reads back what `Duration` prints.
-fn duration(word: &str) -> Duration {
+fn duration(word: &[u8]) -> Duration {
+    let word = std::str::from_utf8(word).unwrap_or_default();
     let digits = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
     let number: f64 = word[..digits].parse().unwrap_or_else(|_| panic!("{word} is not a duration"));
     let unit = match &word[digits..] {

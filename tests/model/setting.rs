@@ -7,7 +7,7 @@ use quorate::core::ids::{MeetingId, ParticipantId, RequestId};
 use quorate::core::model::{Attendee, MeetingSpec, Objective, Options, Role, Window, WorkingHours};
 use quorate::core::time::{Instant, TimeRange};
 
-/// How many participants there are; all of them are the same to the protocol.
+/// How many participants there are at most; all of them are the same to the protocol.
 pub const PARTICIPANTS: usize = 3;
 /// Minutes. A slot lasts twice as long, so slots that begin so far apart overlap.
 const HALF: i64 = 30;
@@ -29,6 +29,9 @@ pub struct Bounds {
     pub scheduler_crashes: u8,
     /// Journals that are gone: a new life of the agent.
     pub journal_losses: u8,
+    /// Whether an agent hears (or loses) what is sent to it before anything else happens. What it says may be late all
+    /// the same, and in any order with what others say.
+    pub agents_hear_at_once: bool,
     /// How often the scheduler's next timer may fire while anything else may still happen first.
     pub scheduler_timers: u8,
     /// How often an agent's next timer may fire so: the lease runs out.
@@ -66,7 +69,9 @@ pub enum Wish {
 pub struct Setting {
     /// For the report.
     pub name: &'static str,
-    /// Booked, with everyone, before it begins.
+    /// How many take part.
+    pub participants: usize,
+    /// Booked, with everyone, before it begins: so many half hours after nine.
     pub booked: Option<i64>,
     /// What happens, in any order.
     pub wishes: Vec<Wish>,
@@ -112,7 +117,7 @@ impl Setting {
         MeetingSpec {
             title: "planning".into(),
             organizer: String::new(),
-            attendees: (0..PARTICIPANTS).map(|i| Attendee { id: name(i), role: self.role }).collect(),
+            attendees: (0..self.participants).map(|i| Attendee { id: name(i), role: self.role }).collect(),
             duration: slot.length(),
             minimum_participants: self.minimum,
             priority,

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use quorate::core::time::Mono;
 
-use super::setting::PARTICIPANTS;
 use super::world::{Request, World};
 
 /// After so many steps it is taken never to come to rest.
@@ -38,7 +37,7 @@ pub fn settle(world: &mut World, mut ask: impl FnMut(&mut World, usize)) -> Opti
 
 /// What needs no time.
 fn deliver(world: &mut World, ask: &mut impl FnMut(&mut World, usize)) -> bool {
-    for index in 0..PARTICIPANTS {
+    for index in 0..world.participants {
         let link = &world.links[index];
         if !link.gone.is_empty() {
             world.late(index);

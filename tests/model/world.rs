@@ -61,6 +61,7 @@ pub struct World {
     pub waiting: VecDeque<(OpId, OnItsWay<Operation>)>,
     pub agents: [Arc<Agent>; PARTICIPANTS],
     pub links: [Link; PARTICIPANTS],
+    pub participants: usize,
     pub requests: Vec<Request>,
     /// How often each was made.
     asked: Vec<u64>,
@@ -86,6 +87,7 @@ impl World {
             waiting: VecDeque::new(),
             agents: std::array::from_fn(|index| Arc::new(Agent::new(index, setting.plant))),
             links: std::array::from_fn(|_| Link::default()),
+            participants: setting.participants,
             requests: Vec::new(),
             asked: vec![0; 3],
             booked: None,
@@ -462,14 +464,6 @@ impl World {
             agent.mono = agent.mono.max(at);
             agent.timeout()
         });
-    }
-
-    /// Whether nothing is on its way.
-    pub fn is_still(&self) -> bool {
-        let still = |l: &Link| {
-            l.session.is_some() && l.to_agent.is_empty() && l.to_scheduler.is_empty() && l.gone.is_empty()
-        };
-        self.waiting.is_empty() && self.links.iter().all(still)
     }
 
     /// What keeps the world from being at rest: nobody HELD, all agents equal the store, all requests answered.
