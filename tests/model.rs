@@ -1,4 +1,13 @@
-//! Every interleaving of a small booking.
+//! A small model of the booking protocol, explored exhaustively: the real coordinator, the real agents and the real
+//! memory store, two meetings that want the same time of the same people, and every order in which messages, writes,
+//! timers and faults can come, within named bounds.
+//!
+//! In every state the invariants of PROTOCOL.md hold, and from every state rest can be reached: nobody is HELD, all
+//! agents equal the store, all requests are answered.
+//!
+//! `cargo test --test model -- --nocapture` prints the sizes. `MODEL=full cargo test --test model -- --nocapture`
+//! explores the larger settings as well; they take many minutes.
+
 #[path = "model/action.rs"]
 mod action;
 #[path = "model/explore.rs"]
@@ -9,6 +18,8 @@ mod fingerprint;
 mod parts;
 #[path = "model/setting.rs"]
 mod setting;
+#[path = "model/settings.rs"]
+mod settings;
 #[path = "model/settle.rs"]
 mod settle;
 #[path = "model/words.rs"]
@@ -16,28 +27,112 @@ mod words;
 #[path = "model/world.rs"]
 mod world;
 
-use explore::Explorer;
-use quorate::core::model::Role;
-use setting::{Bounds, Setting, Wish};
+use explore::{Explorer, Report};
+use setting::{Plant, Setting};
+
+/// Explores all of it; nothing may be found. Fewer states than `at_least` mean that the setting does not do what its
+/// name says.
+fn holds(setting: &Setting, at_least: usize) -> Report {
+    let report = Explorer::new(setting).run();
+    println!("{report}");
+    assert!(report.found.is_none(), "{}: something does not hold; the trace is above", report.name);
+    assert!(report.states >= at_least, "{} states are too few", report.states);
+    report
+}
+
+/// The shortest way to what breaks with a planted fault, which must be of this invariant.
+fn is_found(setting: &Setting, plant: Plant, invariant: &str) {
+    let setting = Setting { plant: Some(plant), ..setting.clone() };
+    let report = Explorer::new(&setting).run();
+    println!("{plant:?} in {report}");
+    let found = report.found.expect("the planted fault is found");
+    assert!(
+        found.broken.iter().any(|b| b.starts_with(invariant)),
+        "{invariant} is not in {:?}",
+        found.broken
+    );
+    assert!(!found.trace.is_empty());
+}
+
+fn full() -> bool {
+    std::env::var("MODEL").is_ok_and(|value| value == "full")
+}
 
 #[test]
-fn try_it() {
-    let n = |v: &str| std::env::var(v).ok().and_then(|t| t.parse().ok()).unwrap_or(0u8);
-    let bounds = Bounds {
-        faults: n("F"), losses: n("LO"), duplicates: n("DU"), breaks: n("BR"), agent_crashes: n("AC"),
-        scheduler_crashes: n("SC"), journal_losses: n("JL"), agents_hear_at_once: n("AO") > 0, scheduler_timers: n("ST"), agent_timers: n("AT"),
-    };
-    let mv = std::env::var("MOVE").is_ok();
-    let one = std::env::var("ONE").is_ok();
-    let mut wishes = vec![Wish::Schedule { half_hours: 0, priority: 2 }, Wish::Schedule { half_hours: 1, priority: 1 }];
-    if mv { wishes[0] = Wish::Move { half_hours: 2 }; }
-    if one { wishes.pop(); }
-    let setting = Setting {
-        name: "try", participants: n("P").into(), booked: mv.then_some(0), wishes,
-        role: if n("INV") > 0 { Role::Invited } else { Role::Required },
-        minimum: n("INV").into(), bounds, plant: None,
-    };
-    let report = Explorer::new(&setting, n("NOSYM") == 0).run();
-    println!("{report}");
-    assert!(report.found.is_none());
+fn two_meetings_compete_for_three_participants() {
+    holds(&settings::two_meetings(), 5_000);
+}
+
+#[test]
+fn a_booking_survives_any_fault() {
+    holds(&settings::one_meeting_any_fault(), 5_000);
+}
+
+#[test]
+fn two_meetings_compete_and_messages_are_lost_or_come_twice() {
+    holds(&settings::two_meetings_bad_network(), 1_000);
+}
+
+#[test]
+fn the_lease_runs_out_and_timers_fire_early() {
+    holds(&settings::two_meetings_leases(), 1_000);
+}
+
+#[test]
+fn a_meeting_is_moved_while_another_one_races() {
+    holds(&settings::move_and_race(), 1_000);
+}
+
+#[test]
+fn the_scheduler_dies_and_a_journal_is_lost() {
+    holds(&settings::new_lives(), 5_000);
+}
+
+/// Everything that takes longer.
+#[test]
+fn the_full_model() {
+    if !full() {
+        return println!("not without MODEL=full");
+    }
+    for setting in settings::full() {
+        holds(&setting, 10_000);
+    }
+}
+
+/// Participants are alike: exploring them all by name meets no world that the reduced exploration does not know.
+#[test]
+fn the_reduction_by_symmetry_loses_nothing() {
+    for setting in settings::small() {
+        let reduced = Explorer::new(&setting).run();
+        let named = Explorer::new(&setting).by_name().run();
+        println!("{}: {} states, {} by name", setting.name, reduced.states, named.states);
+        assert!(reduced.found.is_none() && named.found.is_none());
+        assert!(named.states > reduced.states, "nothing was reduced");
+        assert!(reduced.worlds == named.worlds, "the reduced exploration missed a world");
+    }
+}
+
+#[test]
+fn an_agent_that_lets_go_on_its_own_is_found() {
+    is_found(&settings::lease_of_one_meeting(), Plant::ReleasesOnItsOwn, "I2");
+}
+
+#[test]
+fn an_agent_that_votes_without_its_journal_is_found() {
+    is_found(&settings::lease_of_one_meeting(), Plant::ForgetsToJournal, "I2");
+}
+
+#[test]
+fn an_ack_for_an_agent_that_never_confirmed_is_found() {
+    is_found(&settings::two_meetings_bad_network(), Plant::AcknowledgesForOthers, "D5");
+}
+
+#[test]
+fn an_agent_that_never_asks_is_found() {
+    is_found(&settings::asking_matters(), Plant::NeverAsks, "L1");
+}
+
+#[test]
+fn an_agent_that_promises_twice_is_found() {
+    is_found(&settings::two_meetings_bad_network(), Plant::AlwaysYes, "I1");
 }

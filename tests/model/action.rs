@@ -35,7 +35,9 @@ pub enum Action {
     CrashAgent(usize),
     LoseJournal(usize),
     /// With or without the store's next operation, of which the scheduler hears nothing.
-    CrashScheduler { written: bool },
+    CrashScheduler {
+        written: bool,
+    },
     SchedulerTimer,
     AgentTimer(usize),
 }

@@ -26,8 +26,8 @@ pub struct Report {
     pub settled_alone: usize,
     pub time: Duration,
     pub found: Option<Counterexample>,
-    /// All fingerprints, smallest over the orders of participants.
-    pub fingerprints: BTreeSet<u64>,
+    /// The fingerprints of all worlds, each the least over all orders of the participants.
+    pub worlds: BTreeSet<u64>,
 }
 
 /// What does not hold, and how to get there.
@@ -45,6 +45,7 @@ struct Step {
     from: u32,
     action: Action,
     fingerprint: u64,
+    least: u64,
     /// If it was not known before the batch.
     new: Option<World>,
     broken: Vec<String>,
@@ -65,7 +66,7 @@ pub struct Explorer<'a> {
 }
 
 impl<'a> Explorer<'a> {
-    pub fn new(setting: &'a Setting, symmetric: bool) -> Self {
+    pub fn new(setting: &'a Setting) -> Self {
         let report = Report {
             name: setting.name,
             states: 0,
@@ -75,22 +76,34 @@ impl<'a> Explorer<'a> {
             settled_alone: 0,
             time: Duration::ZERO,
             found: None,
-            fingerprints: BTreeSet::new(),
+            worlds: BTreeSet::new(),
         };
         let (nodes, known, edges, settled) = (Vec::new(), HashMap::new(), Vec::new(), Vec::new());
-        Self { setting, symmetric, nodes, known, edges, settled, report }
+        Self { setting, symmetric: true, nodes, known, edges, settled, report }
+    }
+
+    /// Tells worlds apart that differ only by who is who.
+    pub fn by_name(self) -> Self {
+        Self { symmetric: false, ..self }
     }
 
     /// Explores everything within the setting's bounds, or up to the first thing that does not hold.
     pub fn run(mut self) -> Report {
         let began = Instant::now();
         let first = World::new(self.setting);
-        self.known.insert(first.fingerprint(self.symmetric), 0);
+        let (own, least) = first.fingerprint();
+        self.known.insert(if self.symmetric { least } else { own }, 0);
+        self.report.worlds.insert(least);
         self.nodes.push(Node { parent: 0, action: None });
         let mut frontier = vec![(0, first)];
         while !frontier.is_empty() && self.report.found.is_none() {
             if std::env::var("MODEL_PROGRESS").is_ok() {
-                eprintln!("  depth {}: {} states, {} new", self.report.depth, self.nodes.len(), frontier.len());
+                eprintln!(
+                    "  depth {}: {} states, {} new",
+                    self.report.depth,
+                    self.nodes.len(),
+                    frontier.len()
+                );
             }
             frontier = self.level(frontier);
             self.report.depth += usize::from(!frontier.is_empty());
@@ -145,17 +158,25 @@ impl<'a> Explorer<'a> {
             }
             for action in actions {
                 let after = action.on(world, self.setting);
-                let fingerprint = after.fingerprint(self.symmetric);
+                let (own, least) = after.fingerprint();
+                let fingerprint = if self.symmetric { least } else { own };
                 let new = !self.known.contains_key(&fingerprint);
                 let broken = if new { after.check() } else { after.broken.clone() };
-                steps.push(Step { from: *from, action, fingerprint, new: new.then_some(after), broken });
+                steps.push(Step {
+                    from: *from,
+                    action,
+                    fingerprint,
+                    least,
+                    new: new.then_some(after),
+                    broken,
+                });
             }
         }
         (steps, ends)
     }
 
     fn take(&mut self, step: Step, next: &mut Vec<(u32, World)>) {
-        let Step { from, action, fingerprint, new, broken } = step;
+        let Step { from, action, fingerprint, least, new, broken } = step;
         if self.report.found.is_some() {
             return;
         }
@@ -167,6 +188,7 @@ impl<'a> Explorer<'a> {
             None => {
                 let id = self.nodes.len() as u32;
                 self.known.insert(fingerprint, id);
+                self.report.worlds.insert(least);
                 self.nodes.push(Node { parent: from, action: Some(action) });
                 next.push((id, new.expect("it was not known")));
                 id

@@ -347,7 +347,9 @@ impl Reader<'_> {
             }
             b':' => self.colon = true,
             b',' => self.end_element(),
-            b'{' if self.before[1] == b' ' && !matches!(self.before[0], b',' | b':') => self.open(Kind::Struct),
+            b'{' if self.before[1] == b' ' && !matches!(self.before[0], b',' | b':') => {
+                self.open(Kind::Struct)
+            }
             b'{' => self.open(Kind::Unordered),
             b'(' => self.open(Kind::Tuple),
             b'[' => self.open(self.list()),

@@ -8,7 +8,7 @@ use quorate::core::ids::{Attempt, Lineage, MeetingId, ParticipantId};
 use quorate::core::invariants::{AgentView, StoreView};
 use quorate::core::message::{AgentMessage, SchedulerMessage};
 use quorate::core::participant::{
-    Journal, JournalRecord, OwnTime, Output, Participant, Profile, PromiseState,
+    Journal, JournalRecord, Output, OwnTime, Participant, Profile, PromiseState,
 };
 use quorate::core::record::{BookingRow, Read, ReadResult, Write};
 use quorate::core::time::{Instant, Mono, Now, TimeRange};
@@ -136,8 +136,7 @@ impl Disk {
             for booking in promises.booked {
                 let (attempt, during) = (booking.attempt, booking.blocked);
                 let key = (participant.clone(), attempt.clone());
-                let row =
-                    BookingRow { participant: participant.clone(), attempt, during, delivered: false };
+                let row = BookingRow { participant: participant.clone(), attempt, during, delivered: false };
                 self.view.bookings.insert(key, row);
             }
         }

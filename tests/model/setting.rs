@@ -155,9 +155,7 @@ impl Setting {
     pub fn command(&self, index: usize, booked: Option<&MeetingId>) -> Command {
         let meeting = || booked.cloned().expect("the setting begins with a meeting");
         match self.wishes[index] {
-            Wish::Schedule { half_hours, priority } => {
-                self.schedule(label_of(index), half_hours, priority)
-            }
+            Wish::Schedule { half_hours, priority } => self.schedule(label_of(index), half_hours, priority),
             Wish::Move { half_hours } => Command::Reschedule {
                 meeting: meeting(),
                 version: None,

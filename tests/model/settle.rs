@@ -68,7 +68,8 @@ fn wait(world: &mut World) -> Option<Duration> {
     let left = |at: Mono, now: Mono| at.since(now);
     let scheduler = world.scheduler.core.poll_timeout().map(|at| (left(at, world.scheduler.mono), None));
     let agents = world.agents.iter().enumerate();
-    let agents = agents.filter_map(|(index, agent)| Some((left(agent.next_timer()?, agent.mono), Some(index))));
+    let agents =
+        agents.filter_map(|(index, agent)| Some((left(agent.next_timer()?, agent.mono), Some(index))));
     let (time, who) = scheduler.into_iter().chain(agents).min()?;
     world.pass(time);
     match who {

@@ -253,7 +253,8 @@ impl World {
             let changed = invariants::decisions_stand(&next.view, &mut decisions);
             self.broken.extend(changed.iter().map(ToString::to_string));
             self.check_votes(&operation.0, &result);
-            let decided = |a: &Attempt| next.view.attempts.get(a).is_some_and(|r| r.state != AttemptState::Holding);
+            let decided =
+                |a: &Attempt| next.view.attempts.get(a).is_some_and(|r| r.state != AttemptState::Holding);
             self.cast.retain(|(_, attempt), _| !decided(attempt));
             self.disk = Arc::new(next);
         }
@@ -300,7 +301,8 @@ impl World {
             }
             AgentMessage::Vote { attempt, vote: Vote::Granted, .. } if known.session == Some(session) => {
                 let key = (index, attempt.clone());
-                let undecided = self.disk.view.attempts.get(attempt).is_some_and(|r| r.state == AttemptState::Holding);
+                let undecided =
+                    self.disk.view.attempts.get(attempt).is_some_and(|r| r.state == AttemptState::Holding);
                 if undecided {
                     self.cast.insert(key, (known.epoch, known.lineage));
                 }
@@ -438,7 +440,8 @@ impl World {
     /// The head of what is on its way to the agent is lost. The planted network acknowledges it nevertheless.
     pub fn lose_to_agent(&mut self, index: usize, plant: Option<Plant>) {
         let Some(message) = self.links[index].to_agent.pop_front() else { return };
-        if let (Some(Plant::AcknowledgesForOthers), SchedulerMessage::Confirm { booking, .. }) = (plant, &message.0)
+        if let (Some(Plant::AcknowledgesForOthers), SchedulerMessage::Confirm { booking, .. }) =
+            (plant, &message.0)
         {
             let ack = AgentMessage::Ack {
                 participant: name(index),
@@ -491,17 +494,26 @@ impl World {
         let mut found = Vec::new();
         for (participant, attempt) in self.disk.view.bookings.keys() {
             let view = &self.agents[index_of(participant)].view;
-            let confirmed = view.promises.get(attempt).is_some_and(|row| row.state == PromiseState::Confirmed);
-            let open = self.disk.view.deliveries.iter().any(|d| d.participant == *participant && d.attempt == *attempt);
+            let confirmed =
+                view.promises.get(attempt).is_some_and(|row| row.state == PromiseState::Confirmed);
+            let open = self
+                .disk
+                .view
+                .deliveries
+                .iter()
+                .any(|d| d.participant == *participant && d.attempt == *attempt);
             if !confirmed && !open && !view.withdrawn.contains(attempt) && !view.lost.contains(attempt) {
-                found.push(format!("D5: {attempt} was acknowledged for {participant}, who has it not CONFIRMED"));
+                found.push(format!(
+                    "D5: {attempt} was acknowledged for {participant}, who has it not CONFIRMED"
+                ));
             }
         }
         found
     }
 
-    /// The least over all orders of the participants: worlds that differ only by who is who are one.
-    pub fn fingerprint(&self, symmetric: bool) -> u64 {
+    /// As it is, and the least over all orders of the participants: worlds that differ only by who is who have the
+    /// same.
+    pub fn fingerprint(&self) -> (u64, u64) {
         let mut all: Lanes = [0; LANES];
         for (index, (agent, link)) in self.agents.iter().zip(&self.links).enumerate() {
             let mut one = agent.lanes;
@@ -529,6 +541,6 @@ impl World {
         }
         let rest = self.lanes(&(&self.requests, &self.asked, &self.left));
         all = fingerprint::chain(all, rest);
-        if symmetric { all.into_iter().min().unwrap_or_default() } else { all[0] }
+        (all[0], all.into_iter().min().unwrap_or_default())
     }
 }
