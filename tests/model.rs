@@ -74,13 +74,23 @@ fn two_meetings_compete_and_messages_are_lost_or_come_twice() {
 }
 
 #[test]
-fn the_lease_runs_out_and_timers_fire_early() {
-    holds(&settings::two_meetings_leases(), 1_000);
+fn a_lease_runs_out() {
+    holds(&settings::lease_of_one_meeting(), 50);
+}
+
+#[test]
+fn a_timer_of_the_scheduler_fires_early() {
+    holds(&settings::two_meetings_early_timer(), 1_000);
 }
 
 #[test]
 fn a_meeting_is_moved_while_another_one_races() {
     holds(&settings::move_and_race(), 1_000);
+}
+
+#[test]
+fn a_meeting_is_called_off_while_another_one_races() {
+    holds(&settings::cancel_and_race(), 1_000);
 }
 
 #[test]
@@ -128,8 +138,8 @@ fn an_ack_for_an_agent_that_never_confirmed_is_found() {
 }
 
 #[test]
-fn an_agent_that_never_asks_is_found() {
-    is_found(&settings::asking_matters(), Plant::NeverAsks, "L1");
+fn an_agent_that_keeps_what_is_released_is_found() {
+    is_found(&settings::two_meetings_of_two(), Plant::KeepsWhatIsReleased, "L1");
 }
 
 #[test]

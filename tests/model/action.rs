@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::setting::{Bounds, Setting};
+use super::words;
 use super::world::{Request, World};
 
 /// A direction on a stream.
@@ -139,8 +140,8 @@ impl Action {
         let left = &mut world.left;
         match self {
             Self::Ask(index) => world.ask(setting, index),
-            Self::ToAgent(index) => world.to_agent(index),
-            Self::ToScheduler(index) => world.to_scheduler(index),
+            Self::ToAgent(index) => world.deliver_to_agent(index),
+            Self::ToScheduler(index) => world.deliver_to_scheduler(index),
             Self::Late(index) => world.late(index),
             Self::Closed(index) => world.closed(index),
             Self::Commit => world.commit(true),
@@ -191,26 +192,22 @@ impl Action {
     /// In words, as it happens in this world.
     pub fn tell(self, world: &World) -> String {
         let head = |index: usize, to: To| match to {
-            To::Agent => world.links[index].to_agent.front().map(|m| format!("{:?}", m.0)),
-            To::Scheduler => world.links[index].to_scheduler.front().map(|m| format!("{:?}", m.0)),
+            To::Agent => world.links[index].to_agent.front().map(|m| words::to_agent(&m.0)),
+            To::Scheduler => world.links[index].to_scheduler.front().map(|m| words::to_scheduler(&m.0)),
         };
         let what = match self {
             Self::ToAgent(index) => head(index, To::Agent),
             Self::ToScheduler(index) => head(index, To::Scheduler),
             Self::Lose(index, to) | Self::Duplicate(index, to) => head(index, to),
             Self::Late(index) => {
-                world.links[index].gone.front().and_then(|g| g.1.front()).map(|m| format!("{:?}", m.0))
+                world.links[index].gone.front().and_then(|g| g.1.front()).map(|m| words::to_scheduler(&m.0))
             }
             Self::Commit | Self::CrashScheduler { written: true } => {
-                world.waiting.front().map(|(_, operation)| super::words::operation(&operation.0))
+                world.waiting.front().map(|(_, operation)| words::operation(&operation.0))
             }
             _ => None,
         };
-        let mut line = format!("{self} {}", what.unwrap_or_default());
-        for (name, label) in &world.scheduler.labels {
-            line = line.replace(name, label);
-        }
-        line
+        world.by_label(format!("{self} {}", what.unwrap_or_default()))
     }
 }
 

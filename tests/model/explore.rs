@@ -201,7 +201,8 @@ impl<'a> Explorer<'a> {
         if self.report.found.is_none() {
             let mut path = self.path(at);
             path.extend(last);
-            let trace = self.replay(&path).1;
+            let (world, trace) = self.replay(&path);
+            let broken = broken.into_iter().map(|line| world.by_label(line)).collect();
             self.report.found = Some(Counterexample { broken, trace });
         }
     }

@@ -213,12 +213,12 @@ impl Reader<'_> {
         };
         let Some(frame) = self.frames.last_mut() else { return };
         if !frame.empty && !frame.left_out {
-            for lane in 0..LANES {
+            for (lane, places) in PERMUTATIONS.iter().enumerate() {
                 let element = finish(frame.element[lane]);
                 frame.total[lane] = match frame.kind {
                     Kind::Unordered => frame.total[lane].wrapping_add(element),
                     Kind::ByParticipant => {
-                        let place = PERMUTATIONS[lane].get(frame.index).copied().unwrap_or(9);
+                        let place = places.get(frame.index).copied().unwrap_or(9);
                         frame.total[lane].wrapping_add(finish(mix(element, place)))
                     }
                     Kind::Struct | Kind::Tuple | Kind::Ordered => mix(frame.total[lane], element),

@@ -6,7 +6,7 @@ use quorate::core::availability::Disclosure;
 use quorate::core::coordinator::{Coordinator, Effect, Start};
 use quorate::core::ids::{Attempt, Lineage, MeetingId, ParticipantId};
 use quorate::core::invariants::{AgentView, StoreView};
-use quorate::core::message::{AgentMessage, SchedulerMessage};
+use quorate::core::message::{AckKind, AgentMessage, Hold, ReleaseCause, SchedulerMessage};
 use quorate::core::participant::{
     Journal, JournalRecord, Output, OwnTime, Participant, Profile, PromiseState,
 };
@@ -15,7 +15,7 @@ use quorate::core::time::{Instant, Mono, Now, TimeRange};
 use quorate::engine::store::{Operation, OperationResult, Store};
 use quorate::store::{MemoryDisk, MemoryStore};
 
-use super::fingerprint::{self, Lanes};
+use super::fingerprint::{self, LANES, Lanes};
 use super::setting::{PARTICIPANTS, Plant, name, wall};
 
 /// Random names, and what they stand for.
@@ -58,7 +58,7 @@ impl Scheduler {
         let snapshot = disk.store().snapshot().expect("a snapshot");
         let (core, effects) = Coordinator::start(clocks(Mono::default()), Start { snapshot, seed: life });
         let labels = disk.labels.clone();
-        (Self { core, mono: Mono::default(), life, last_op: 0, labels, lanes: [0; 6] }, effects)
+        (Self { core, mono: Mono::default(), life, last_op: 0, labels, lanes: [0; LANES] }, effects)
     }
 }
 
@@ -75,7 +75,7 @@ impl Disk {
     pub fn new() -> Self {
         let disk = MemoryDisk::new();
         let (view, lineages) = (StoreView::default(), BTreeMap::new());
-        Self { disk, view, lineages, labels: Vec::new(), lanes: [0; 6] }
+        Self { disk, view, lineages, labels: Vec::new(), lanes: [0; LANES] }
     }
 
     /// A store on it.
@@ -96,7 +96,7 @@ impl Disk {
             view: self.view.clone(),
             lineages: BTreeMap::new(),
             labels: labels.clone(),
-            lanes: [0; 6],
+            lanes: [0; LANES],
         };
         let mut meetings: BTreeSet<MeetingId> = next.view.meetings.keys().cloned().collect();
         let mut attempts: BTreeSet<Attempt> = next.view.attempts.keys().cloned().collect();
@@ -193,7 +193,7 @@ impl Agent {
             },
             plant,
             superseded: false,
-            lanes: [0; 6],
+            lanes: [0; LANES],
         };
         agent.refresh(&Vec::new());
         agent
@@ -248,9 +248,16 @@ impl Agent {
         let now = clocks(self.mono);
         if let (Some(Plant::AlwaysYes), SchedulerMessage::Hold(hold)) = (self.plant, &message) {
             let overlay = self.disk.promises.keys().cloned().collect();
-            let hold = quorate::core::message::Hold { displaces: overlay, ..(**hold).clone() };
+            let hold = Hold { displaces: overlay, ..(**hold).clone() };
             let output = self.machine.receive(now, SchedulerMessage::Hold(hold.into()), &Free);
             return self.keep(without_overlay(output));
+        }
+        if let (Some(Plant::KeepsWhatIsReleased), SchedulerMessage::Release { attempt, .. }) =
+            (self.plant, &message)
+            && self.disk.promises.contains_key(attempt)
+        {
+            let (participant, attempt, kind) = (name(self.index), attempt.clone(), AckKind::Release);
+            return vec![AgentMessage::Ack { participant, attempt, kind, sequence: self.disk.sequence }];
         }
         let output = self.machine.receive(now, message, &Free);
         self.keep(output)
@@ -268,14 +275,13 @@ impl Agent {
         match self.plant {
             Some(Plant::ReleasesOnItsOwn) => {
                 for attempt in over {
-                    let cause = quorate::core::message::ReleaseCause::Aborted;
+                    let cause = ReleaseCause::Aborted;
                     let release = SchedulerMessage::Release { attempt, cause };
                     let output = self.machine.receive(now, release, &Free);
                     self.keep(output);
                 }
                 Vec::new()
             }
-            Some(Plant::NeverAsks) if !over.is_empty() => Vec::new(),
             _ => messages,
         }
     }

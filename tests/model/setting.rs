@@ -47,8 +47,8 @@ pub enum Plant {
     ForgetsToJournal,
     /// The network acknowledges a confirm that it lost.
     AcknowledgesForOthers,
-    /// An agent never asks what became of a hold.
-    NeverAsks,
+    /// An agent acknowledges a release and keeps the hold.
+    KeepsWhatIsReleased,
     /// An agent says yes whatever it has promised before.
     AlwaysYes,
 }

@@ -52,18 +52,31 @@ pub fn two_meetings_bad_network() -> Setting {
 }
 
 /// Two of two are wanted and one suffices, so that the grace for late votes counts too.
-pub fn two_meetings_leases() -> Setting {
+pub fn two_meetings_early_timer() -> Setting {
     let bounds = Bounds { scheduler_timers: 1, ..NO_FAULT };
     let setting =
         required("two meetings, 2 invited, one suffices, an early timer", 2, &[FIRST, SECOND], bounds);
     Setting { role: Role::Invited, minimum: 1, ..setting }
 }
 
-/// A meeting is moved by an hour, over half of its own time, while another one wants some of both.
+/// A meeting is moved by an hour, while another one wants half of its old time and half of its new one.
+const MOVE: [Wish; 2] = [Wish::Move { half_hours: 2 }, Wish::Schedule { half_hours: 1, priority: 2 }];
+/// A meeting is moved by half an hour, over half of its own time, while another one wants the rest of that.
+const MOVE_OVER_ITSELF: [Wish; 2] =
+    [Wish::Move { half_hours: 1 }, Wish::Schedule { half_hours: 2, priority: 2 }];
+/// A meeting is called off, while another one wants half of its time.
+const CANCEL: [Wish; 2] = [Wish::Cancel, Wish::Schedule { half_hours: 1, priority: 2 }];
+
+fn booked(name: &'static str, wishes: &[Wish], bounds: Bounds) -> Setting {
+    Setting { booked: Some(0), ..required(name, 2, wishes, bounds) }
+}
+
 pub fn move_and_race() -> Setting {
-    let wishes = [Wish::Move { half_hours: 1 }, Wish::Schedule { half_hours: 2, priority: 2 }];
-    let name = "a move and a race, 2 participants, a message lost or twice";
-    Setting { booked: Some(0), ..required(name, 2, &wishes, ONE_LOST_OR_TWICE) }
+    booked("a move and a race, 2 participants, a message lost or twice", &MOVE, ONE_LOST_OR_TWICE)
+}
+
+pub fn cancel_and_race() -> Setting {
+    booked("a cancel and a race, 2 participants, a message lost or twice", &CANCEL, ONE_LOST_OR_TWICE)
 }
 
 /// One participant: what matters is between its agent and the scheduler.
@@ -72,15 +85,15 @@ pub fn new_lives() -> Setting {
     required("one meeting, 1 participant, the scheduler dies and a journal is lost", 1, &[FIRST], bounds)
 }
 
-/// For planted faults: the lease runs out once, and an agent may die.
+/// A lease runs out once, at any time.
 pub fn lease_of_one_meeting() -> Setting {
     let bounds = Bounds { agent_timers: 1, ..NO_FAULT };
     required("one meeting, 3 participants, a lease runs out", 3, &[FIRST], bounds)
 }
 
-/// A hold whose attempt is over, and whose release comes to nothing: only asking ends it.
-pub fn asking_matters() -> Setting {
-    required("one meeting, 3 participants, any one fault", 3, &[FIRST], ANY_FAULT)
+/// For a planted fault that only shows when all is said and done.
+pub fn two_meetings_of_two() -> Setting {
+    required("two meetings, 2 participants", 2, &[FIRST, SECOND], NO_FAULT)
 }
 
 /// Small enough to be explored by name too.
@@ -97,14 +110,14 @@ pub fn small() -> Vec<Setting> {
 pub fn full() -> Vec<Setting> {
     let both = [FIRST, SECOND];
     let any_order = Bounds { agents_hear_at_once: false, ..NO_FAULT };
-    let moved = [Wish::Move { half_hours: 1 }, Wish::Schedule { half_hours: 2, priority: 2 }];
+    let timers = Bounds { scheduler_timers: 1, agent_timers: 1, ..NO_FAULT };
     vec![
+        required("two meetings, 2 participants, a lease runs out and an early timer", 2, &both, timers),
         required("two meetings, 3 participants, any order", 3, &both, any_order),
         required("two meetings, 3 participants, a message lost or twice", 3, &both, ONE_LOST_OR_TWICE),
         required("two meetings, 2 participants, any one fault", 2, &both, ANY_FAULT),
-        Setting {
-            booked: Some(0),
-            ..required("a move and a race, 2 participants, any one fault", 2, &moved, ANY_FAULT)
-        },
+        booked("a move and a race, 2 participants, any one fault", &MOVE, ANY_FAULT),
+        booked("a move over itself, 2 participants, any one fault", &MOVE_OVER_ITSELF, ANY_FAULT),
+        booked("a cancel and a race, 2 participants, any one fault", &CANCEL, ANY_FAULT),
     ]
 }

@@ -44,9 +44,9 @@ fn deliver(world: &mut World, ask: &mut impl FnMut(&mut World, usize)) -> bool {
         } else if link.session.is_none() {
             world.connect(index);
         } else if !link.to_agent.is_empty() {
-            world.to_agent(index);
+            world.deliver_to_agent(index);
         } else if !link.to_scheduler.is_empty() {
-            world.to_scheduler(index);
+            world.deliver_to_scheduler(index);
         } else {
             continue;
         }

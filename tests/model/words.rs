@@ -1,5 +1,6 @@
-//! What the store does, for people.
+//! What is said and what the store does, for people.
 
+use quorate::core::message::{AgentMessage, SchedulerMessage};
 use quorate::core::record::Write;
 use quorate::engine::store::Operation;
 
@@ -27,4 +28,35 @@ fn write(write: &Write) -> Option<String> {
             return None;
         }
     })
+}
+
+/// What the scheduler says, in a line.
+pub fn to_agent(message: &SchedulerMessage) -> String {
+    match message {
+        SchedulerMessage::Registered(r) => {
+            let bookings: Vec<_> = r.bookings.iter().map(|b| &b.attempt).collect();
+            format!("Registered, epoch {}, lineage {}, bookings {bookings:?}", r.epoch.0, r.lineage.0)
+        }
+        SchedulerMessage::Hold(hold) => format!("Hold {} instead of {:?}", hold.attempt, hold.displaces),
+        SchedulerMessage::Confirm { booking, displaces } => {
+            format!("Confirm {} instead of {displaces:?}", booking.attempt)
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// What an agent says, in a line.
+pub fn to_scheduler(message: &AgentMessage) -> String {
+    match message {
+        AgentMessage::Register(r) => {
+            let of = |promises: &[quorate::core::message::Promise]| {
+                promises.iter().map(|p| p.attempt.to_string()).collect::<Vec<_>>().join(" ")
+            };
+            format!("Register {} held [{}] booked [{}]", r.journal_id, of(&r.held), of(&r.booked))
+        }
+        AgentMessage::Vote { attempt, vote, .. } => format!("Vote {attempt} {vote:?}"),
+        AgentMessage::Ack { attempt, kind, .. } => format!("Ack {kind:?} {attempt}"),
+        AgentMessage::Resolve { attempt, .. } => format!("Resolve {attempt}"),
+        other => format!("{other:?}"),
+    }
 }

@@ -335,13 +335,13 @@ impl World {
         }
     }
 
-    pub fn to_agent(&mut self, index: usize) {
+    pub fn deliver_to_agent(&mut self, index: usize) {
         if let Some(message) = self.links[index].to_agent.pop_front() {
             self.with_agent(index, |agent| agent.receive(message.0.clone()));
         }
     }
 
-    pub fn to_scheduler(&mut self, index: usize) {
+    pub fn deliver_to_scheduler(&mut self, index: usize) {
         let link = &mut self.links[index];
         if let (Some(session), Some(message)) = (link.session, link.to_scheduler.pop_front()) {
             self.hear(session, message.0.clone());
@@ -467,6 +467,12 @@ impl World {
             agent.mono = agent.mono.max(at);
             agent.timeout()
         });
+    }
+
+    /// With the meetings' labels for their random names.
+    pub fn by_label(&self, text: String) -> String {
+        let labels = self.scheduler.labels.iter();
+        labels.fold(text, |text, (name, label)| text.replace(name, label))
     }
 
     /// What keeps the world from being at rest: nobody HELD, all agents equal the store, all requests answered.
