@@ -263,7 +263,7 @@ enum Pending {
 }
 
 /// The machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Coordinator {
     generation: u32,
     incarnation: String,

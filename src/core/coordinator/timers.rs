@@ -10,7 +10,7 @@ pub(super) enum Timer {
 }
 
 /// Timers are kept by number, so that the set of them stays small and ordered.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct TimerKeys {
     next: u64,
     meetings: HashMap<MeetingId, (u64, Option<Mono>)>,
