@@ -23,7 +23,7 @@ use super::output::Outputs;
 use super::{AgentError, Served};
 use crate::core::ids::{MeetingId, ParticipantId};
 use crate::core::limits;
-use crate::core::message::{AgentMessage, Booking, SchedulerMessage};
+use crate::core::message::{AgentMessage, Booking, Origin, SchedulerMessage};
 use crate::core::participant::{Journal, JournalRecord, Output, Participant, Profile};
 use crate::core::time::{Mono, Now};
 use crate::engine::Clock;
@@ -92,6 +92,8 @@ pub(super) struct Host {
     /// Whose bookings are to be written out.
     unwritten: BTreeSet<ParticipantId>,
     connected: bool,
+    /// Names this process to the scheduler.
+    process: String,
 }
 
 impl Host {
@@ -108,7 +110,9 @@ impl Host {
         let ids: Vec<ParticipantId> = participants.iter().map(|(config, _)| config.id.clone()).collect();
         let journals = journal.load_all(&ids)?;
         let (members, timers, unwritten) = Default::default();
-        let mut host = Self { clock, journal, outputs, members, timers, unwritten, connected: false };
+        let process = uuid::Uuid::new_v4().to_string();
+        let mut host =
+            Self { clock, journal, outputs, members, timers, unwritten, connected: false, process };
         for ((config, loaded), journal) in participants.into_iter().zip(journals) {
             host.insert(config, loaded, journal)?;
         }
@@ -133,7 +137,8 @@ impl Host {
             tracing::warn!(participant = %id, "no time zone is known: times without one are read as UTC");
         }
         let profile = profile(&config, &time);
-        let machine = Participant::new(profile.clone(), journal);
+        let mut machine = Participant::new(profile.clone(), journal);
+        machine.set_origin(Origin { process: self.process.clone(), number: 0 });
         let (timer, superseded, seen, unsure) = (None, false, false, false);
         let member = Member { config, profile, time, machine, timer, superseded, seen, unsure };
         self.members.insert(id.clone(), member);
@@ -468,7 +473,9 @@ impl Host {
         }
         for (id, journal) in ids.iter().zip(self.journal.load_all(&ids)?) {
             if let Some(member) = self.members.get_mut(id) {
+                let origin = member.machine.origin().clone();
                 member.machine = Participant::new(member.profile.clone(), journal);
+                member.machine.set_origin(origin);
                 member.unsure = false;
             }
             self.unwritten.insert(id.clone());

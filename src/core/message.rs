@@ -71,6 +71,24 @@ pub struct Register {
     pub scheduler_generation: u32,
     /// As last seen; empty if never.
     pub scheduler_incarnation: String,
+    /// Which process says it, and after how many others.
+    pub origin: Origin,
+}
+
+/// Which agent process registers: what comes late over a stream that it has given up is told by its number.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Origin {
+    /// Names the process, anew at each start; empty: unsaid.
+    pub process: String,
+    /// Rises with each registration of the process.
+    pub number: u64,
+}
+
+impl Origin {
+    /// Whether the same process said something newer, `last`, before this arrived.
+    pub fn is_late(&self, last: &Self) -> bool {
+        !self.process.is_empty() && self.process == last.process && self.number <= last.number
+    }
 }
 
 /// Why an agent refuses a hold.

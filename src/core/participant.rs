@@ -29,7 +29,7 @@ use super::availability::{self, Disclosure};
 use super::ids::{Attempt, AttemptNumber, MeetingId, ParticipantId};
 use super::limits;
 use super::message::{
-    AckKind, AgentMessage, Booking, Hold, Notice, Promise, Query, Refusal, Register, Registered,
+    AckKind, AgentMessage, Booking, Hold, Notice, Origin, Promise, Query, Refusal, Register, Registered,
     ReleaseCause, SchedulerMessage, Vote,
 };
 use super::planted::{Planted, planted};
@@ -186,6 +186,8 @@ pub struct Participant {
     ask: BTreeMap<Attempt, Mono>,
     /// When each withdrawal is repeated.
     repeat: BTreeMap<Attempt, Mono>,
+    /// Of the last registration.
+    origin: Origin,
 }
 
 impl Participant {
@@ -193,7 +195,7 @@ impl Participant {
     pub fn new(profile: Profile, journal: Journal) -> Self {
         let ask = held(&journal).map(|a| (a.clone(), Mono::default())).collect();
         let repeat = journal.withdrawn.keys().map(|a| (a.clone(), Mono::default())).collect();
-        Self { profile, journal, link: Link::Down, ask, repeat }
+        Self { profile, journal, link: Link::Down, ask, repeat, origin: Origin::default() }
     }
 
     /// The journal's content.
@@ -215,7 +217,18 @@ impl Participant {
     /// A new stream is there: register over it.
     pub fn connected(&mut self, now: Now) -> Output {
         self.link = Link::Registering { again: now.mono + ASK_AGAIN };
+        self.origin.number += 1;
         Output { messages: vec![self.register(now)], ..Output::default() }
+    }
+
+    /// Names the process that runs the machine; the numbers of its registrations go on from here.
+    pub fn set_origin(&mut self, origin: Origin) {
+        self.origin = origin;
+    }
+
+    /// Of the last registration.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Who the participant is changed; it is told by registering. Promises and leases stand.
@@ -356,6 +369,7 @@ impl Participant {
             withdrawn: journal.withdrawn.iter().map(|(a, r)| (a.clone(), r.clone())).collect(),
             scheduler_generation: journal.scheduler.0,
             scheduler_incarnation: journal.scheduler.1.clone(),
+            origin: self.origin.clone(),
         }))
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::core::availability::Disclosure;
 use crate::core::ids::{Attempt, AttemptNumber, ParticipantId, QueryId};
 use crate::core::limits;
-use crate::core::message::{AckKind, AgentMessage, Promise, Refusal, Register, Vote};
+use crate::core::message::{AckKind, AgentMessage, Origin, Promise, Refusal, Register, Vote};
 use crate::core::model::{FreeTime, Preference};
 
 use super::meetings;
@@ -150,6 +150,8 @@ fn register(value: &pb::Register, who: Option<ParticipantId>, found: &mut Violat
     });
     let path = ROOT.field("scheduler_incarnation");
     let incarnation = text(&value.scheduler_incarnation, limits::ID_CHARS, &path, found);
+    let process = text(&value.process_id, limits::ID_CHARS, &ROOT.field("process_id"), found);
+    let process_sequence = number(value.process_sequence, &ROOT.field("process_sequence"), found);
     Some(Register {
         participant: who?,
         display_name: display_name?,
@@ -165,6 +167,7 @@ fn register(value: &pb::Register, who: Option<ParticipantId>, found: &mut Violat
         withdrawn: withdrawn?,
         scheduler_generation: generation?,
         scheduler_incarnation: incarnation?,
+        origin: Origin { process: process?, number: process_sequence? },
     })
 }
 
@@ -379,6 +382,8 @@ fn pb_register(value: &Register) -> pb::Register {
         withdrawn: value.withdrawn.iter().map(withdrawal).collect(),
         scheduler_generation: u64::from(value.scheduler_generation),
         scheduler_incarnation: value.scheduler_incarnation.clone(),
+        process_id: value.origin.process.clone(),
+        process_sequence: value.origin.number,
     }
 }
 

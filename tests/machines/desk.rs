@@ -253,7 +253,7 @@ impl Desk {
         self.agent(AgentMessage::Register(Box::new(register)));
     }
 
-    fn introduction(
+    pub fn introduction(
         name: &str,
         journal: &str,
         journal_sequence: u64,
@@ -281,6 +281,7 @@ impl Desk {
             withdrawn: Vec::new(),
             scheduler_generation: 0,
             scheduler_incarnation: String::new(),
+            origin: Default::default(),
         }
     }
 

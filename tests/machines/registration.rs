@@ -1,8 +1,10 @@
 //! "Registration is reconciliation" (PROTOCOL.md), cell by cell.
 
-use quorate::core::coordinator::{Change, Command};
-use quorate::core::ids::{Attempt, AttemptNumber, MeetingId, ParticipantId};
-use quorate::core::message::{AckKind, Promise, Refusal, ReleaseCause, SchedulerMessage};
+use quorate::core::coordinator::{Change, Command, Input};
+use quorate::core::ids::{Attempt, AttemptNumber, MeetingId, ParticipantId, SessionId};
+use quorate::core::message::{
+    AckKind, AgentMessage, Origin, Promise, Refusal, ReleaseCause, SchedulerMessage,
+};
 use quorate::core::model::MeetingState;
 use quorate::core::record::AttemptState;
 
@@ -183,6 +185,7 @@ fn an_older_stream_speaks_no_more() {
         withdrawn: Vec::new(),
         scheduler_generation: 0,
         scheduler_incarnation: String::new(),
+        origin: Default::default(),
     };
     let register = quorate::core::message::AgentMessage::Register(Box::new(register));
     desk.input(quorate::core::coordinator::Input::Agent(newer, register));
@@ -346,4 +349,31 @@ fn titles(desk: &Desk) -> Vec<String> {
         _ => None,
     });
     registered.flat_map(|r| r.bookings.iter().map(|b| b.title.clone())).collect()
+}
+
+#[test]
+fn a_registration_that_comes_late_over_a_stream_given_up_takes_nobody_off_the_newer_one() {
+    let mut desk = Desk::new(&[]);
+    let (older, newer) = (SessionId(1), SessionId(2));
+    let registers = |number| {
+        let mut register = Desk::introduction("alice", "journal", 0, &[], &[]);
+        register.origin = Origin { process: "one".into(), number };
+        AgentMessage::Register(Box::new(register))
+    };
+    desk.input(Input::Agent(newer, registers(2)));
+    desk.sent.clear();
+    desk.input(Input::Agent(older, registers(1)));
+    assert!(
+        matches!(desk.sent.as_slice(), [(_, SchedulerMessage::Superseded { .. })]),
+        "to the older stream"
+    );
+    desk.input(Input::SessionClosed(older));
+    desk.sent.clear();
+    desk.schedule_at(hour(0), &["alice"]);
+    assert_eq!(desk.held_by(&desk.hold().attempt), ["alice"], "she is still here");
+    // Another process of hers is another matter: the newest speaks.
+    let mut other = Desk::introduction("alice", "journal", 0, &[], &[]);
+    other.origin = Origin { process: "two".into(), number: 1 };
+    desk.input(Input::Agent(older, AgentMessage::Register(Box::new(other))));
+    assert!(desk.sent.iter().any(|(_, m)| matches!(m, SchedulerMessage::Superseded { .. })));
 }

@@ -190,6 +190,7 @@ impl Agent {
                 promises: BTreeMap::new(),
                 withdrawn: BTreeSet::new(),
                 lost: BTreeSet::new(),
+                orphaned: BTreeSet::new(),
             },
             plant,
             superseded: false,
@@ -257,7 +258,7 @@ impl Agent {
             && self.disk.promises.contains_key(attempt)
         {
             let (participant, attempt, kind) = (name(self.index), attempt.clone(), AckKind::Release);
-            return vec![AgentMessage::Ack { participant, attempt, kind, sequence: self.disk.sequence }];
+            return vec![AgentMessage::Ack { participant, attempt, kind, revision: 0, sequence: self.disk.sequence }];
         }
         let output = self.machine.receive(now, message, &Free);
         self.keep(output)

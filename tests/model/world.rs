@@ -447,6 +447,7 @@ impl World {
                 participant: name(index),
                 attempt: booking.attempt.clone(),
                 kind: AckKind::Confirm,
+                revision: booking.revision,
                 sequence: 0,
             };
             let lanes = self.lanes(&ack);

@@ -99,6 +99,7 @@ fn registers_as(who: usize, journal_sequence: u64) -> AgentMessage {
         withdrawn: Vec::new(),
         scheduler_generation: 0,
         scheduler_incarnation: String::new(),
+        origin: Default::default(),
     }))
 }
 

@@ -42,7 +42,7 @@ use std::time::Duration;
 use super::ids::{
     Attempt, AttemptNumber, Epoch, Lineage, MeetingId, ParticipantId, QueryId, RequestId, SessionId, Ticket,
 };
-use super::message::{AgentMessage, NoticeKind, SchedulerMessage};
+use super::message::{AgentMessage, NoticeKind, Origin, SchedulerMessage};
 use super::model::{
     AttemptOutcome, AttendeeOutcome, Candidate, Failure, Meeting, MeetingSpec, MeetingState, Options, Window,
 };
@@ -73,6 +73,8 @@ struct Known {
     row: ParticipantRow,
     /// The lineage that the last settled registration had, or the store.
     settled: Option<Lineage>,
+    /// Who registered last.
+    origin: Origin,
     connected: Option<Connected>,
 }
 

@@ -41,6 +41,18 @@ pub(super) struct Admission {
 impl Coordinator {
     pub(super) fn register(&mut self, now: Now, session: SessionId, register: Register) {
         let participant = register.participant.clone();
+        if let Some(known) =
+            self.participants.get(&participant).filter(|k| register.origin.is_late(&k.origin))
+        {
+            // The same process has registered since: nobody listens on this stream any more, or it says it twice.
+            self.counters.stale += 1;
+            let here = known.connected.as_ref().is_some_and(|connected| connected.session == session);
+            let superseded = SchedulerMessage::Superseded { epoch: known.row.epoch };
+            return match here {
+                true => {}
+                false => self.out.push(Effect::Send(session, vec![participant], superseded)),
+            };
+        }
         let members = self.sessions.entry(session).or_default();
         if !members.contains(&participant) && members.len() >= limits::PARTICIPANTS_PER_SESSION {
             return self.out.push(Effect::Reject(session, participant, Rejected::TooManyParticipants));
@@ -50,6 +62,7 @@ impl Coordinator {
         let before = self.participants.get(&participant).map(|known| known.row.clone());
         let row = next_row(now, before.as_ref(), &register);
         // Compared with what is settled: a registration that was cut short or is repeated settles nothing.
+        let origin = register.origin.clone();
         let settled = self.participants.get(&participant).and_then(|known| known.settled);
         let new_lineage = settled != Some(row.lineage);
         let other = before.is_none_or(|before| before.lineage != row.lineage);
@@ -61,7 +74,8 @@ impl Coordinator {
             ready: false,
             disclosure: register.disclosure,
         };
-        self.participants.insert(participant.clone(), Known { row, settled, connected: Some(connected) });
+        self.participants
+            .insert(participant.clone(), Known { row, settled, origin, connected: Some(connected) });
         let registering =
             Registering { session, register, new_lineage, stale: false, heard: BTreeSet::new() };
         self.registering.insert(participant.clone(), registering);

@@ -25,7 +25,15 @@ impl Coordinator {
         let generation = if fresh { 0 } else { snapshot.generation.saturating_add(step) };
         let incarnation = random.uuid();
         let known = |row: &ParticipantRow| {
-            (row.id.clone(), Known { row: row.clone(), settled: Some(row.lineage), connected: None })
+            (
+                row.id.clone(),
+                Known {
+                    row: row.clone(),
+                    settled: Some(row.lineage),
+                    origin: Origin::default(),
+                    connected: None,
+                },
+            )
         };
         let mut this = Self {
             generation,

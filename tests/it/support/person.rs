@@ -146,6 +146,7 @@ impl Person {
                 .collect(),
             scheduler_generation: seen.scheduler_generation,
             scheduler_incarnation: seen.scheduler_incarnation,
+            ..pb::Register::default()
         }))
     }
 
