@@ -114,6 +114,7 @@ enum Kind {
     Second,
     Drain,
     Restore,
+    Echo,
     Everything,
     Gone,
 }
@@ -130,7 +131,8 @@ const KINDS: &[(Kind, u64)] = &[
     (Kind::CrashScheduler, 3),
     (Kind::Second, 2),
     (Kind::Drain, 1),
-    (Kind::Restore, 1),
+    (Kind::Restore, 2),
+    (Kind::Echo, 3),
     (Kind::Everything, 1),
     (Kind::Gone, 1),
 ];
@@ -192,6 +194,7 @@ impl Plan {
             Kind::Second => Happening::SecondScheduler,
             Kind::Drain => Happening::Drain(random.below(6_000)),
             Kind::Restore => return self.add_restore(random, at),
+            Kind::Echo => Happening::Echo(host),
             Kind::Everything => Happening::CrashEverything,
             Kind::Gone if self.hosts.len() > 2 && !self.somebody_is_gone() => Happening::HostGone(host),
             Kind::Gone => Happening::CrashHost(host),
@@ -227,10 +230,7 @@ impl Plan {
     /// The store is copied, goes on, often through a restart, and is put back.
     fn add_restore(&mut self, random: &mut Random, at: Mono) {
         let after = |millis: u64| at + Duration::from_millis(millis);
-        self.events.push((at, Happening::BackupStore));
-        if chance(random, 700) {
-            self.events.push((after(random.below(1_500)), Happening::CrashScheduler));
-        }
+        self.events.push((at, Happening::BackupStore { then_crash: chance(random, 700) }));
         self.events.push((after(2_000 + random.below(25_000)), Happening::RestoreStore));
     }
 }

@@ -47,6 +47,9 @@ impl World {
                 self.at(at, Event::ToAgent(session, agent, message.clone()));
             }
             if matches!(message, SchedulerMessage::Hold(_) | SchedulerMessage::Confirm { .. }) {
+                if let Some(link) = self.links.get_mut(&session).filter(|_| self.plan.rates.harsh) {
+                    link.promises.push((agent, message.clone()));
+                }
                 self.fault_at_message(host);
             }
         }
@@ -90,7 +93,10 @@ impl World {
             return self.after(backoff, Event::Connect(host));
         };
         let session = SessionId(self.links.len() as u64 + 1);
-        self.links.insert(session, Link { host, life, open: true, last: [self.now, self.now] });
+        self.links.insert(
+            session,
+            Link { host, life, open: true, last: [self.now, self.now], promises: Vec::new() },
+        );
         self.hosts[host].session = Some(session);
         self.trace.line(self.now, format_args!("host {host} connects as s{}", session.0));
         for agent in self.hosts[host].agents.clone() {
@@ -201,6 +207,16 @@ impl World {
             let now = self.clock_of(host);
             let output = self.agents[agent].machine.connected(now);
             self.output(agent, output);
+        }
+    }
+
+    /// In a harsh network, whatever promised something comes once more.
+    pub(super) fn echo(&mut self, host: usize) {
+        let Some(session) = self.hosts[host].session else { return };
+        let sent = self.links.get(&session).map(|link| link.promises.clone()).unwrap_or_default();
+        for (agent, message) in sent {
+            let delay = millis(&mut self.hosts[host].random, 0, 2_000);
+            self.after(delay, Event::ToAgent(session, agent, message));
         }
     }
 

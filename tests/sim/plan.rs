@@ -58,8 +58,11 @@ pub enum Happening {
     SecondScheduler,
     /// The scheduler is asked to stop, with so many milliseconds for what is undecided.
     Drain(u64),
-    /// The store is copied; or the copy is put back, and the scheduler starts from it.
-    BackupStore,
+    /// The store is copied as soon as something is HOLDING, and the scheduler may crash then.
+    BackupStore {
+        then_crash: bool,
+    },
+    /// The copy is put back, and the scheduler starts from it.
     RestoreStore,
     CrashHost(usize),
     /// It crashes and never comes back.
@@ -73,6 +76,8 @@ pub enum Happening {
         down: bool,
         millis: u64,
     },
+    /// All holds and confirms that were sent over the stream arrive once more.
+    Echo(usize),
     /// The journal's disk is gone: a new one, or an older copy.
     LoseJournal(usize),
     /// A second process for the participant, with a copy of its journal as it is, or an older one.

@@ -52,6 +52,8 @@ pub struct Scheduler {
     pub clock: Clock,
     pub random: Random,
     backup: Option<Backup>,
+    /// A copy is wanted as soon as something is HOLDING; whether a crash follows.
+    pub backup_next: Option<bool>,
     /// It takes until then to put a copy back.
     not_before: Mono,
 }
@@ -67,6 +69,7 @@ impl Scheduler {
             clock: Clock::new(rate),
             random: Random::new(seed),
             backup: None,
+            backup_next: None,
             not_before: Mono::default(),
         }
     }
@@ -231,7 +234,8 @@ impl World {
             }
         }
         self.write_group(life);
-        if crash {
+        let then_crash = self.backup_if_wanted();
+        if crash || then_crash {
             self.crash_scheduler(life);
         } else if self.scheduler.process(life).is_some_and(|process| process.answers.is_some()) {
             let delay = millis(&mut self.scheduler.random, 0, 3);
@@ -366,13 +370,19 @@ impl World {
         self.end_process(life);
     }
 
-    pub(super) fn backup(&mut self) {
+    /// Copies the store if that is wanted and something is HOLDING. Returns whether a crash is to follow.
+    fn backup_if_wanted(&mut self) -> bool {
+        let holding = self.checker.store.attempts.values().any(|row| row.state == AttemptState::Holding);
+        let Some(then_crash) = self.scheduler.backup_next.take_if(|_| holding) else { return false };
+        self.trace.line(self.now, format_args!("the store is copied"));
         let backup = Backup { disk: self.scheduler.disk.copy(), view: self.checker.store.clone() };
         self.scheduler.backup = Some(backup);
+        then_crash && self.faults
     }
 
     /// An operator puts the copy back: everything stops, and starts again from it.
     pub(super) fn restore(&mut self) {
+        self.backup_if_wanted();
         let Some(Backup { disk, view }) = self.scheduler.backup.take() else { return };
         self.trace.line(self.now, format_args!("the store is put back"));
         self.tally.saw("the store was restored from an older copy");

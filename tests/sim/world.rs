@@ -87,6 +87,8 @@ pub(super) struct Link {
     pub(super) open: bool,
     /// When the last message arrives, in either direction: a stream is first in, first out.
     pub(super) last: [Mono; 2],
+    /// Holds and confirms that were sent over it, in a harsh network.
+    pub(super) promises: Vec<(usize, SchedulerMessage)>,
 }
 
 pub struct World {
@@ -327,7 +329,8 @@ impl World {
             Happening::CrashScheduler => self.crash_current(),
             Happening::SecondScheduler => self.second_scheduler(),
             Happening::Drain(millis) => self.drain(Duration::from_millis(millis)),
-            Happening::BackupStore => self.backup(),
+            Happening::BackupStore { then_crash } => self.scheduler.backup_next = Some(then_crash),
+            Happening::Echo(host) => self.echo(host),
             Happening::RestoreStore => self.restore(),
             Happening::CrashHost(host) => self.crash_host(host),
             Happening::HostGone(host) => {
@@ -591,7 +594,14 @@ impl World {
         });
         let store = &self.checker.store;
         let clashes = granted.filter_map(|row| checks::grants_spare_bookings(store, view, row));
-        self.broken.extend(clashes.map(|violation| violation.to_string()));
+        let promised = records.iter().filter_map(|record| match record {
+            JournalRecord::Promise(row) => Some(row),
+            _ => None,
+        });
+        let disk = &self.agents[agent].disk;
+        let again = promised.filter_map(|row| checks::released_stays_released(&view.participant, disk, row));
+        let found: Vec<String> = clashes.chain(again).map(|violation| violation.to_string()).collect();
+        self.broken.extend(found);
     }
 
     /// An operator starts it again after a while, or ends it if there is another one.
