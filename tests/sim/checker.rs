@@ -80,7 +80,7 @@ impl Checker {
         let decided =
             |row: &AttemptRow| matches!(row.state, AttemptState::Committed | AttemptState::Superseded);
         for (attempt, _) in self.store.attempts.iter().filter(|(_, row)| decided(row)) {
-            if !old.attempts.get(attempt).is_some_and(|before| decided(before)) {
+            if !old.attempts.get(attempt).is_some_and(decided) {
                 self.lost_decisions.insert(attempt.clone());
             }
         }

@@ -422,7 +422,7 @@ impl World {
         self.organizers.scheduler_crashed(&mut self.scheduler.random, life);
         let ours = |link: &&mut Link| link.open && link.life == life;
         let mut lost = Vec::new();
-        for (session, link) in self.links.iter_mut().filter(|(_, link)| ours(&link)) {
+        for (session, link) in self.links.iter_mut().filter(|(_, link)| ours(link)) {
             link.open = false;
             lost.push((*session, link.host));
         }
