@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use quorate::core::planted::{Planted, plant};
 
-use super::campaign::{WORKERS, campaign, caught, name};
+use super::campaign::{WORKERS, campaign, caught, name, shrink};
+use super::plan::Plan;
 
 /// Runs within which each bug has to be seen.
 const CAP: u64 = 1_000;
@@ -133,6 +134,24 @@ fn every_planted_bug_is_seen() {
     }
     let unseen: Vec<Planted> = all.iter().filter(|seen| seen.by.is_empty()).map(|seen| seen.bug).collect();
     assert!(unseen.is_empty(), "no run saw {unseen:?}");
+}
+
+/// A run that breaks something is made smaller, and the smaller one breaks the same.
+#[test]
+fn a_failing_run_is_made_smaller() {
+    plant(Some(Planted::NumberReused));
+    let broken = caught(1, None).broken;
+    let kept = shrink(1, name(&broken));
+    let again = caught(1, Some(&kept)).broken;
+    let sound = kept.iter().all(|item| {
+        let rest: Vec<usize> = kept.iter().filter(|other| *other != item).copied().collect();
+        name(&caught(1, Some(&rest)).broken) != name(&broken)
+    });
+    plant(None);
+    let items = Plan::new(1, None).items();
+    assert!(!broken.is_empty() && kept.len() < items, "{} of {items} items: {broken:?}", kept.len());
+    assert_eq!(name(&again), name(&broken));
+    assert!(sound, "an item could still be left out of {kept:?}");
 }
 
 #[test]
