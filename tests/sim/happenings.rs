@@ -147,7 +147,7 @@ impl World {
         self.input(life, Input::Command { ticket, command, deadline: Some(deadline) });
     }
 
-    fn withdraw(&mut self, agent: usize) {
+    pub(super) fn withdraw(&mut self, agent: usize) {
         let Agent { who, host, .. } = self.agents[agent];
         let journal = self.agents[agent].machine.journal();
         let Some(meeting) = journal.promises.keys().next().map(|a| a.meeting.clone()) else { return };

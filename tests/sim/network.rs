@@ -5,6 +5,7 @@ use std::time::Duration;
 use quorate::core::checks;
 use quorate::core::coordinator::Input;
 use quorate::core::ids::{ParticipantId, SessionId};
+use quorate::core::limits;
 use quorate::core::message::{AgentMessage, SchedulerMessage};
 use quorate::core::random::Random;
 use quorate::core::time::Mono;
@@ -30,6 +31,32 @@ impl World {
                 true => self.crash_host(host),
                 false => self.break_session(host),
             }
+        }
+    }
+
+    /// Faults at the moment that matters most: the vote is on its way, and nothing is decided.
+    pub(super) fn fault_at_vote(&mut self, agent: usize) {
+        let host = self.agents[agent].host;
+        let random = &mut self.hosts[host].random;
+        if !self.faults || !chance(random, self.plan.rates.fault_at_vote) {
+            return;
+        }
+        match random.below(4) {
+            0 => {
+                let length = random.between(limits::LEASE, limits::LEASE * 6);
+                self.partition(host, [false, true], length);
+            }
+            1 => {
+                let soon = millis(random, 1, 400);
+                self.after(soon, Event::Withdraw(agent));
+            }
+            2 => {
+                let soon = millis(random, 5, 100);
+                let down = millis(random, 20, 300);
+                self.after(soon, Event::CrashHost(host));
+                self.after(soon + down, Event::StartHost(host));
+            }
+            _ => self.break_session(host),
         }
     }
 

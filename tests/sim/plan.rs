@@ -169,7 +169,7 @@ impl Plan {
         let hosts = hosts(random, agents);
         let some_small = chance(random, 500);
         let small = (0..agents).map(|_| some_small && chance(random, 400)).collect();
-        let hours = 2 + random.below(10);
+        let hours = 3 + random.below(10);
         let busy = (0..agents).map(|_| busy(random, hours)).collect();
         let calm = chance(random, 100);
         let pace = pick(random, &[5, 20, 20, 300, 1_500]);
@@ -217,7 +217,7 @@ impl Plan {
                 self.events.push((again, Happening::Repeat { other_body: chance(random, 250) }));
             }
         }
-        for _ in 0..random.below(2 + meetings) {
+        for _ in 0..random.below(4 + 2 * meetings) {
             let happening = match random.below(15) {
                 0..=3 => Happening::Reschedule { named: chance(random, 300), options: options(random) },
                 4..=6 => Happening::Update { options: options(random) },

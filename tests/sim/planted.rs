@@ -16,7 +16,7 @@ use super::plan::Plan;
 /// Runs within which each bug has to be seen.
 const CAP: u64 = 1_000;
 /// Runs of each bug for the table.
-const COUNTED: u64 = 300;
+const COUNTED: u64 = 200;
 
 /// What the runs with one bug came to: which of them saw it, and by what.
 struct Seen {

@@ -54,6 +54,7 @@ pub struct Scheduler {
     backup: Option<Backup>,
     /// A copy is wanted as soon as something is HOLDING; whether a crash follows.
     pub backup_next: Option<bool>,
+    starting: bool,
     /// It takes until then to put a copy back.
     not_before: Mono,
 }
@@ -70,6 +71,7 @@ impl Scheduler {
             random: Random::new(seed),
             backup: None,
             backup_next: None,
+            starting: false,
             not_before: Mono::default(),
         }
     }
@@ -149,7 +151,8 @@ impl World {
 
     fn carry_out(&mut self, life: u64, effects: Vec<Effect>) {
         for effect in effects {
-            if self.faults && chance(&mut self.scheduler.random, self.plan.rates.crash_between) {
+            let may_crash = self.faults && !self.scheduler.starting;
+            if may_crash && chance(&mut self.scheduler.random, self.plan.rates.crash_between) {
                 self.tally.saw("the scheduler crashed between two actions");
                 return self.crash_scheduler(life);
             }
@@ -333,7 +336,10 @@ impl World {
         let (snapshot, effects) = self.scheduler.start(now, self.plan.seed);
         let life = self.scheduler.lives;
         self.checker.restarted(&snapshot.participants);
+        // Half a start would leave an older process that nobody knows of.
+        self.scheduler.starting = at_once;
         self.carry_out(life, effects);
+        self.scheduler.starting = false;
         if at_once {
             self.write_group(life);
             self.after(Duration::from_millis(1), Event::Answer(life));

@@ -135,7 +135,7 @@ impl World {
             self.supersede(index);
         }
         if !records.is_empty() {
-            if chance(&mut self.hosts[host].random, 150) {
+            if chance(&mut self.hosts[host].random, 300) {
                 self.copies.insert(index, self.agents[index].disk.clone());
             }
             self.show(index);
@@ -145,8 +145,12 @@ impl World {
                 let early = checks::acked_after_disk(&self.agents[index].view(), attempt);
                 self.broken.extend(early.map(|violation| violation.to_string()));
             }
+            let granted = matches!(&message, AgentMessage::Vote { vote: Vote::Granted, .. });
             let message = self.agents[index].says(message);
             self.send_to_scheduler(index, message);
+            if granted {
+                self.fault_at_vote(index);
+            }
         }
     }
 

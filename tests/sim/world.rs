@@ -47,6 +47,8 @@ pub(super) enum Event {
     StartHost(usize),
     Revive(usize),
     Reregister(usize),
+    Withdraw(usize),
+    CrashHost(usize),
     /// A process of the scheduler's is ended.
     EndProcess(u64),
     /// An item of the plan, by its number.
@@ -278,6 +280,9 @@ impl World {
             Event::StartScheduler => self.start_scheduler(),
             Event::StartHost(host) => self.start_host(host),
             Event::Revive(agent) => self.revive(agent),
+            Event::Withdraw(agent) => self.withdraw(agent),
+            Event::CrashHost(host) if self.faults => self.crash_host(host),
+            Event::CrashHost(_) => {}
             Event::Reregister(agent) => self.register_again(agent),
             Event::EndProcess(life) => self.end_process(life),
             Event::Happens(number, happening) => self.happens(number, happening),

@@ -134,7 +134,12 @@ impl Coordinator {
     /// Cancels that came in while the decision was on its way are taken up now, against what was decided.
     pub(super) fn finish_decided(&mut self, now: Now, id: &MeetingId, live: Live, reply: Reply) {
         self.finish(id, &reply);
-        for waiting in live.inbox {
+        self.take_up(now, id, live.inbox);
+    }
+
+    /// What came in for a job that has ended since.
+    pub(super) fn take_up(&mut self, now: Now, id: &MeetingId, inbox: Vec<Inbox>) {
+        for waiting in inbox {
             match waiting {
                 Inbox::Cancel(ticket, version) => {
                     let command = Command::Cancel { meeting: id.clone(), version };
@@ -186,9 +191,11 @@ impl Coordinator {
         }
         let Some(live) = self.live.get_mut(id) else { return };
         let tickets = std::mem::take(&mut live.tickets);
+        let inbox = std::mem::take(&mut live.inbox);
         let change = matches!(live.job, Job::Change { .. });
         self.finish(id, &Reply::Refused(Refused::BeingChanged));
         self.read(Read::Meeting(id.clone()), Pending::ReadUnexpected { tickets, change });
+        self.take_up(now, id, inbox);
     }
 
     pub(super) fn answer_as_read(&mut self, tickets: Vec<Ticket>, change: bool, found: Option<Meeting>) {

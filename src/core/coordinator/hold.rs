@@ -145,6 +145,12 @@ impl Coordinator {
             }
             self.queue_delivery(now, delivery);
         }
+        // The job ends with these: what came in meanwhile is judged against what it left.
+        let ends = matches!(next, Next::Fail(_) | Next::FailChange(_) | Next::Cancel(_) | Next::Suspend);
+        let inbox = match self.live.get_mut(id) {
+            Some(live) if ends => std::mem::take(&mut live.inbox),
+            _ => Vec::new(),
+        };
         match (next, holding) {
             (Next::Hold, Some(holding)) => self.send_holds(now, id, holding),
             (Next::Decide(meeting, commit), Some(holding)) => {
@@ -160,6 +166,7 @@ impl Coordinator {
             (Next::Suspend, _) => self.finish(id, &Reply::Refused(Refused::ShuttingDown)),
             (next, None) => self.alarm(format!("{id}: {next:?} without a hold")),
         }
+        self.take_up(now, id, inbox);
         for attempt in given_up {
             self.after_decision(now, &attempt, false);
         }
