@@ -20,6 +20,8 @@ mod clock;
 mod faults;
 #[path = "sim/found.rs"]
 mod found;
+#[path = "sim/happenings.rs"]
+mod happenings;
 #[path = "sim/network.rs"]
 mod network;
 #[path = "sim/organizers.rs"]
@@ -31,6 +33,8 @@ mod plan;
 mod planted;
 #[path = "sim/scheduler.rs"]
 mod scheduler;
+#[path = "sim/speech.rs"]
+mod speech;
 #[path = "sim/tally.rs"]
 mod tally;
 #[path = "sim/trace.rs"]

@@ -8,7 +8,7 @@ use super::ids::{Attempt, ParticipantId};
 use super::invariants::{AgentView, StoreView, Violation, violation};
 use super::message::{Query, SchedulerMessage};
 use super::model::{AttemptLogEntry, AttemptOutcome, AttendeeStatus, Meeting};
-use super::participant::PromiseRow;
+use super::participant::{Journal, PromiseRow};
 use super::record::{AttemptRow, AttemptState, DeliveryBody, Write};
 use super::time::{Mono, TimeRange, add};
 use super::{availability::Disclosure, limits, slots};
@@ -78,6 +78,19 @@ pub fn grants_spare_bookings(
     })?;
     let what = format!("{who} granted {} over its booking {}", granted.booking.attempt, clash.attempt);
     Some(violation("I1", what))
+}
+
+/// I3 at the agent: what was released is never taken up again, neither by a late hold nor by a late confirm. `journal`
+/// is as it was before.
+pub fn released_stays_released(
+    who: &ParticipantId,
+    journal: &Journal,
+    promised: &PromiseRow,
+) -> Option<Violation> {
+    let attempt = &promised.booking.attempt;
+    let released = journal.tombstones.get(&attempt.meeting).is_some_and(|n| attempt.n <= *n);
+    let again = released && !journal.promises.contains_key(attempt);
+    again.then(|| violation("I3", format!("{who} took up {attempt}, which it had released")))
 }
 
 /// D1 and D3: a hold is sent of an attempt that is on disk, a confirm of one that is COMMITTED there.

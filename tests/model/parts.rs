@@ -258,7 +258,13 @@ impl Agent {
             && self.disk.promises.contains_key(attempt)
         {
             let (participant, attempt, kind) = (name(self.index), attempt.clone(), AckKind::Release);
-            return vec![AgentMessage::Ack { participant, attempt, kind, revision: 0, sequence: self.disk.sequence }];
+            return vec![AgentMessage::Ack {
+                participant,
+                attempt,
+                kind,
+                revision: 0,
+                sequence: self.disk.sequence,
+            }];
         }
         let output = self.machine.receive(now, message, &Free);
         self.keep(output)

@@ -49,6 +49,8 @@ pub struct Checker {
     lost_decisions: BTreeSet<Attempt>,
     /// Bookings of the copy that its later life had ended.
     ended_bookings: BTreeSet<(ParticipantId, Attempt)>,
+    /// How many attempts of each meeting were judged by its log.
+    judged: BTreeMap<MeetingId, u32>,
     /// Whether the store changed, and which agents did.
     dirty: bool,
     changed: BTreeSet<usize>,
@@ -78,7 +80,7 @@ impl Checker {
         let decided =
             |row: &AttemptRow| matches!(row.state, AttemptState::Committed | AttemptState::Superseded);
         for (attempt, _) in self.store.attempts.iter().filter(|(_, row)| decided(row)) {
-            if !old.attempts.get(attempt).is_some_and(|before| decided(before)) {
+            if !old.attempts.get(attempt).is_some_and(decided) {
                 self.lost_decisions.insert(attempt.clone());
             }
         }
@@ -204,22 +206,21 @@ impl Checker {
         self.store.deliveries = snapshot.deliveries;
     }
 
-    /// An attempt that was given up, by the log that its meeting keeps of it. `self.store` is as it was before.
+    /// Attempts that were given up, by the log that their meetings keep. `self.store` is as it was before.
     fn judge_aborts(&mut self, writes: &[Write]) {
-        let meeting = |id: &MeetingId| {
-            writes.iter().find_map(|write| match write {
-                Write::Meeting(meeting) if meeting.id == *id => Some(meeting),
-                _ => None,
-            })
-        };
         for write in writes {
-            let Write::AttemptState(attempt, AttemptState::Aborted) = write else { continue };
-            let entry = meeting(&attempt.meeting).and_then(|meeting| meeting.attempt_log.last());
-            if let (Some(row), Some(entry)) = (self.store.attempts.get(attempt), entry)
-                && entry.slot == row.slot
-            {
-                self.found.extend(checks::aborts_are_needed(row, entry));
-                self.found.extend(checks::pushed_by_higher_rank(&self.store, row, entry));
+            let Write::Meeting(meeting) = write else { continue };
+            let judged = self.judged.insert(meeting.id.clone(), meeting.attempts).unwrap_or_default();
+            for entry in meeting.attempt_log.iter().filter(|entry| entry.number > judged) {
+                let rows = self.store.attempts.values().rev();
+                let mut rows = rows.filter(|row| row.attempt.meeting == meeting.id && row.slot == entry.slot);
+                if let Some(row) = rows.next() {
+                    self.found.extend(checks::aborts_are_needed(row, entry));
+                    // Who pushed is known only in the transaction that gives way.
+                    if writes.contains(&Write::AttemptState(row.attempt.clone(), AttemptState::Aborted)) {
+                        self.found.extend(checks::pushed_by_higher_rank(&self.store, row, entry));
+                    }
+                }
             }
         }
     }

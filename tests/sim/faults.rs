@@ -23,6 +23,8 @@ pub struct Rates {
     pub pace: u64,
     /// Of the messages: a host crashes or its stream breaks.
     pub fault_at_message: u64,
+    /// Of the yes votes: the voter is cut off for longer than a lease, leaves, or restarts at once.
+    pub fault_at_vote: u64,
     /// Of the commits: the scheduler crashes at the sync, or the store fails.
     pub crash_at_commit: u64,
     /// Of the journal writes: the agent's host crashes.
@@ -49,6 +51,7 @@ pub const RATES: &[&str] = &[
     "journals lost at crashes",
     "streams that end unnoticed",
     "clock rates",
+    "faults at votes",
 ];
 
 impl Rates {
@@ -65,6 +68,7 @@ impl Rates {
             duplicated: if harsh { random.below(101) } else { 0 },
             late: pick(random, &[0, 5, 15, 30]),
             lateness: Duration::from_secs(longest),
+            fault_at_vote: pick(random, &[0, 0, 50, 200]),
             fault_at_message: pick(random, &[0, 0, 5, 20]),
             crash_at_commit: pick(random, &[0, 0, 5, 20]),
             crash_at_sync: pick(random, &[0, 0, 10, 40]),
@@ -81,7 +85,7 @@ impl Rates {
 
     /// Switches off the rates whose number is not kept.
     pub fn keep(&mut self, kept: &dyn Fn(usize) -> bool) {
-        let off: [&dyn Fn(&mut Self); 10] = [
+        let off: [&dyn Fn(&mut Self); 11] = [
             &|r| r.dropped = 0,
             &|r| r.duplicated = 0,
             &|r| r.late = 0,
@@ -92,6 +96,7 @@ impl Rates {
             &|r| r.journal_at_crash = 0,
             &|r| r.unnoticed = 300,
             &|r| r.clocks.fill(EXACT),
+            &|r| r.fault_at_vote = 0,
         ];
         for (_, off) in off.iter().enumerate().filter(|(number, _)| !kept(*number)) {
             off(self);
@@ -114,6 +119,7 @@ enum Kind {
     Second,
     Drain,
     Restore,
+    Echo,
     Everything,
     Gone,
 }
@@ -130,7 +136,8 @@ const KINDS: &[(Kind, u64)] = &[
     (Kind::CrashScheduler, 3),
     (Kind::Second, 2),
     (Kind::Drain, 1),
-    (Kind::Restore, 1),
+    (Kind::Restore, 2),
+    (Kind::Echo, 3),
     (Kind::Everything, 1),
     (Kind::Gone, 1),
 ];
@@ -138,7 +145,7 @@ const KINDS: &[(Kind, u64)] = &[
 /// How many faults a run gets, besides what its rates bring.
 fn how_many(random: &mut Random) -> u64 {
     match random.below(10) {
-        0..=3 => 3 + random.below(12),
+        0..=4 => 3 + random.below(12),
         _ => 30 + random.below(51),
     }
 }
@@ -192,6 +199,7 @@ impl Plan {
             Kind::Second => Happening::SecondScheduler,
             Kind::Drain => Happening::Drain(random.below(6_000)),
             Kind::Restore => return self.add_restore(random, at),
+            Kind::Echo => Happening::Echo(host),
             Kind::Everything => Happening::CrashEverything,
             Kind::Gone if self.hosts.len() > 2 && !self.somebody_is_gone() => Happening::HostGone(host),
             Kind::Gone => Happening::CrashHost(host),
@@ -227,10 +235,7 @@ impl Plan {
     /// The store is copied, goes on, often through a restart, and is put back.
     fn add_restore(&mut self, random: &mut Random, at: Mono) {
         let after = |millis: u64| at + Duration::from_millis(millis);
-        self.events.push((at, Happening::BackupStore));
-        if chance(random, 700) {
-            self.events.push((after(random.below(1_500)), Happening::CrashScheduler));
-        }
+        self.events.push((at, Happening::BackupStore { then_crash: chance(random, 700) }));
         self.events.push((after(2_000 + random.below(25_000)), Happening::RestoreStore));
     }
 }

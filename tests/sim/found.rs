@@ -7,7 +7,7 @@ use quorate::core::availability::Disclosure;
 use quorate::core::coordinator::{Command, Coordinator, Effect, Input, ScheduleRequest, Start};
 use quorate::core::ids::{Attempt, AttemptNumber, MeetingId, RequestId, SessionId, Ticket};
 use quorate::core::limits;
-use quorate::core::message::{AgentMessage, Register, ReleaseCause, SchedulerMessage, Vote};
+use quorate::core::message::{AgentMessage, Refusal, Register, ReleaseCause, SchedulerMessage, Vote};
 use quorate::core::model::{Attendee, Role};
 use quorate::core::random::Random;
 use quorate::core::time::{Mono, Now};
@@ -21,6 +21,7 @@ struct Small {
     core: Coordinator,
     store: MemoryStore,
     sent: Vec<SchedulerMessage>,
+    answered: Vec<Ticket>,
     now: Now,
 }
 
@@ -33,7 +34,7 @@ impl Small {
         let mut store = MemoryStore::new();
         let snapshot = store.snapshot().expect("a snapshot");
         let (core, effects) = Coordinator::start(start(), Start { snapshot, seed: 1 });
-        let mut small = Self { core, store, sent: Vec::new(), now: start() };
+        let mut small = Self { core, store, sent: Vec::new(), answered: Vec::new(), now: start() };
         small.carry_out(effects);
         small
     }
@@ -41,6 +42,29 @@ impl Small {
     fn says(&mut self, message: AgentMessage) {
         let effects = self.core.handle(self.now, Input::Agent(SessionId(1), message));
         self.carry_out(effects);
+    }
+
+    /// Ticket 1 asks for an hour with one of two; returns the attempt whose holds were sent.
+    fn asks_for_one_of_two(&mut self) -> Attempt {
+        let wish = Plan::new(1, None).wish(&mut Random::new(1));
+        let mut spec = wish.spec;
+        spec.attendees = (0..2).map(|who| Attendee { id: name(who), role: Role::Invited }).collect();
+        spec.minimum_participants = 1;
+        let request = ScheduleRequest {
+            request_id: Some(RequestId::new("r")),
+            body_hash: String::new(),
+            spec,
+            slot: Some(hour(&mut Random::new(1), 1)),
+            options: wish.options,
+            validate_only: false,
+        };
+        let command = Command::Schedule(Box::new(request));
+        self.takes(Input::Command { ticket: Ticket(1), command, deadline: None });
+        let hold = self.sent.iter().find_map(|message| match message {
+            SchedulerMessage::Hold(hold) => Some(hold.attempt.clone()),
+            _ => None,
+        });
+        hold.expect("a hold")
     }
 
     fn takes(&mut self, input: Input) {
@@ -67,6 +91,10 @@ impl Small {
                 Effect::Read(op, read) => (op, Operation::Read(read)),
                 Effect::Send(_, _, message) => {
                     self.sent.push(message);
+                    continue;
+                }
+                Effect::Reply(ticket, _) => {
+                    self.answered.push(ticket);
                     continue;
                 }
                 _ => continue,
@@ -159,26 +187,7 @@ fn a_vote_that_is_lost_during_the_grace_stops_no_scheduler() {
         let mut small = Small::new();
         small.says(registers_as(0, 4));
         small.says(registers_as(1, 4));
-        let wish = Plan::new(1, None).wish(&mut Random::new(1));
-        let mut spec = wish.spec;
-        spec.attendees = (0..2).map(|who| Attendee { id: name(who), role: Role::Invited }).collect();
-        spec.minimum_participants = 1;
-        let slot = hour(&mut Random::new(1), 1);
-        let request = ScheduleRequest {
-            request_id: Some(RequestId::new("r")),
-            body_hash: String::new(),
-            spec,
-            slot: Some(slot),
-            options: wish.options,
-            validate_only: false,
-        };
-        let command = Command::Schedule(Box::new(request));
-        small.takes(Input::Command { ticket: Ticket(1), command, deadline: None });
-        let hold = small.sent.iter().find_map(|message| match message {
-            SchedulerMessage::Hold(hold) => Some(hold.attempt.clone()),
-            _ => None,
-        });
-        let attempt = hold.expect("a hold");
+        let attempt = small.asks_for_one_of_two();
         small.says(AgentMessage::Vote { participant: name(0), attempt, vote: Vote::Granted, sequence: 5 });
         small.says(registers_as(0, 0));
         small.pass(limits::VOTE_GRACE);
@@ -187,4 +196,24 @@ fn a_vote_that_is_lost_during_the_grace_stops_no_scheduler() {
     });
     // Far longer than it takes: only a loop that never ends lets it pass.
     assert_eq!(waits.recv_timeout(Duration::from_secs(20)), Ok(true));
+}
+
+/// A cancel that came in while the failure of its meeting was on its way to the store was never answered.
+#[test]
+fn a_cancel_that_crosses_a_failure_is_answered() {
+    let mut small = Small::new();
+    small.says(registers_as(0, 4));
+    small.says(registers_as(1, 4));
+    let attempt = small.asks_for_one_of_two();
+    let refuses = |who: usize| {
+        let (participant, attempt) = (name(who), attempt.clone());
+        AgentMessage::Vote { participant, attempt, vote: Vote::Refused(Refusal::Busy), sequence: 4 }
+    };
+    small.says(refuses(0));
+    let mut effects = small.core.handle(small.now, Input::Agent(SessionId(1), refuses(1)));
+    let command = Command::Cancel { meeting: attempt.meeting.clone(), version: None };
+    effects
+        .extend(small.core.handle(small.now, Input::Command { ticket: Ticket(2), command, deadline: None }));
+    small.carry_out(effects);
+    assert_eq!(small.answered, [Ticket(1), Ticket(2)]);
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use quorate::core::checks;
 use quorate::core::coordinator::Input;
 use quorate::core::ids::{ParticipantId, SessionId};
+use quorate::core::limits;
 use quorate::core::message::{AgentMessage, SchedulerMessage};
 use quorate::core::random::Random;
 use quorate::core::time::Mono;
@@ -33,6 +34,32 @@ impl World {
         }
     }
 
+    /// Faults at the moment that matters most: the vote is on its way, and nothing is decided.
+    pub(super) fn fault_at_vote(&mut self, agent: usize) {
+        let host = self.agents[agent].host;
+        let random = &mut self.hosts[host].random;
+        if !self.faults || !chance(random, self.plan.rates.fault_at_vote) {
+            return;
+        }
+        match random.below(4) {
+            0 => {
+                let length = random.between(limits::LEASE, limits::LEASE * 6);
+                self.partition(host, [false, true], length);
+            }
+            1 => {
+                let soon = millis(random, 1, 400);
+                self.after(soon, Event::Withdraw(agent));
+            }
+            2 => {
+                let soon = millis(random, 5, 100);
+                let down = millis(random, 20, 300);
+                self.after(soon, Event::CrashHost(host));
+                self.after(soon + down, Event::StartHost(host));
+            }
+            _ => self.break_session(host),
+        }
+    }
+
     pub(super) fn send_to_agents(
         &mut self,
         session: SessionId,
@@ -47,6 +74,9 @@ impl World {
                 self.at(at, Event::ToAgent(session, agent, message.clone()));
             }
             if matches!(message, SchedulerMessage::Hold(_) | SchedulerMessage::Confirm { .. }) {
+                if let Some(link) = self.links.get_mut(&session).filter(|_| self.plan.rates.harsh) {
+                    link.promises.push((agent, message.clone()));
+                }
                 self.fault_at_message(host);
             }
         }
@@ -90,7 +120,10 @@ impl World {
             return self.after(backoff, Event::Connect(host));
         };
         let session = SessionId(self.links.len() as u64 + 1);
-        self.links.insert(session, Link { host, life, open: true, last: [self.now, self.now] });
+        self.links.insert(
+            session,
+            Link { host, life, open: true, last: [self.now, self.now], promises: Vec::new() },
+        );
         self.hosts[host].session = Some(session);
         self.trace.line(self.now, format_args!("host {host} connects as s{}", session.0));
         for agent in self.hosts[host].agents.clone() {
@@ -201,6 +234,16 @@ impl World {
             let now = self.clock_of(host);
             let output = self.agents[agent].machine.connected(now);
             self.output(agent, output);
+        }
+    }
+
+    /// In a harsh network, whatever promised something comes once more.
+    pub(super) fn echo(&mut self, host: usize) {
+        let Some(session) = self.hosts[host].session else { return };
+        let sent = self.links.get(&session).map(|link| link.promises.clone()).unwrap_or_default();
+        for (agent, message) in sent {
+            let delay = millis(&mut self.hosts[host].random, 0, 2_000);
+            self.after(delay, Event::ToAgent(session, agent, message));
         }
     }
 

@@ -176,7 +176,7 @@ impl Organizers {
     pub fn hang_up(&mut self, random: &mut Random) -> Option<Ticket> {
         let waits = |open: &&mut Open| open.view.answered.is_none() && !open.view.lost && !open.hung_up;
         let mut open: Vec<(&Ticket, &mut Open)> =
-            self.tickets.iter_mut().filter(|(_, open)| waits(&open)).collect();
+            self.tickets.iter_mut().filter(|(_, open)| waits(open)).collect();
         let index = random.below(open.len().max(1) as u64) as usize;
         let (ticket, open) = open.get_mut(index)?;
         open.hung_up = true;

@@ -58,8 +58,11 @@ pub enum Happening {
     SecondScheduler,
     /// The scheduler is asked to stop, with so many milliseconds for what is undecided.
     Drain(u64),
-    /// The store is copied; or the copy is put back, and the scheduler starts from it.
-    BackupStore,
+    /// The store is copied as soon as something is HOLDING, and the scheduler may crash then.
+    BackupStore {
+        then_crash: bool,
+    },
+    /// The copy is put back, and the scheduler starts from it.
     RestoreStore,
     CrashHost(usize),
     /// It crashes and never comes back.
@@ -73,6 +76,8 @@ pub enum Happening {
         down: bool,
         millis: u64,
     },
+    /// All holds and confirms that were sent over the stream arrive once more.
+    Echo(usize),
     /// The journal's disk is gone: a new one, or an older copy.
     LoseJournal(usize),
     /// A second process for the participant, with a copy of its journal as it is, or an older one.
@@ -164,7 +169,7 @@ impl Plan {
         let hosts = hosts(random, agents);
         let some_small = chance(random, 500);
         let small = (0..agents).map(|_| some_small && chance(random, 400)).collect();
-        let hours = 2 + random.below(10);
+        let hours = 3 + random.below(10);
         let busy = (0..agents).map(|_| busy(random, hours)).collect();
         let calm = chance(random, 100);
         let pace = pick(random, &[5, 20, 20, 300, 1_500]);
@@ -212,7 +217,7 @@ impl Plan {
                 self.events.push((again, Happening::Repeat { other_body: chance(random, 250) }));
             }
         }
-        for _ in 0..random.below(2 + meetings) {
+        for _ in 0..random.below(4 + 2 * meetings) {
             let happening = match random.below(15) {
                 0..=3 => Happening::Reschedule { named: chance(random, 300), options: options(random) },
                 4..=6 => Happening::Update { options: options(random) },

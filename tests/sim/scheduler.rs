@@ -52,6 +52,9 @@ pub struct Scheduler {
     pub clock: Clock,
     pub random: Random,
     backup: Option<Backup>,
+    /// A copy is wanted as soon as something is HOLDING; whether a crash follows.
+    pub backup_next: Option<bool>,
+    starting: bool,
     /// It takes until then to put a copy back.
     not_before: Mono,
 }
@@ -67,6 +70,8 @@ impl Scheduler {
             clock: Clock::new(rate),
             random: Random::new(seed),
             backup: None,
+            backup_next: None,
+            starting: false,
             not_before: Mono::default(),
         }
     }
@@ -146,7 +151,8 @@ impl World {
 
     fn carry_out(&mut self, life: u64, effects: Vec<Effect>) {
         for effect in effects {
-            if self.faults && chance(&mut self.scheduler.random, self.plan.rates.crash_between) {
+            let may_crash = self.faults && !self.scheduler.starting;
+            if may_crash && chance(&mut self.scheduler.random, self.plan.rates.crash_between) {
                 self.tally.saw("the scheduler crashed between two actions");
                 return self.crash_scheduler(life);
             }
@@ -231,7 +237,8 @@ impl World {
             }
         }
         self.write_group(life);
-        if crash {
+        let then_crash = self.backup_if_wanted();
+        if crash || then_crash {
             self.crash_scheduler(life);
         } else if self.scheduler.process(life).is_some_and(|process| process.answers.is_some()) {
             let delay = millis(&mut self.scheduler.random, 0, 3);
@@ -329,7 +336,10 @@ impl World {
         let (snapshot, effects) = self.scheduler.start(now, self.plan.seed);
         let life = self.scheduler.lives;
         self.checker.restarted(&snapshot.participants);
+        // Half a start would leave an older process that nobody knows of.
+        self.scheduler.starting = at_once;
         self.carry_out(life, effects);
+        self.scheduler.starting = false;
         if at_once {
             self.write_group(life);
             self.after(Duration::from_millis(1), Event::Answer(life));
@@ -366,13 +376,19 @@ impl World {
         self.end_process(life);
     }
 
-    pub(super) fn backup(&mut self) {
+    /// Copies the store if that is wanted and something is HOLDING. Returns whether a crash is to follow.
+    fn backup_if_wanted(&mut self) -> bool {
+        let holding = self.checker.store.attempts.values().any(|row| row.state == AttemptState::Holding);
+        let Some(then_crash) = self.scheduler.backup_next.take_if(|_| holding) else { return false };
+        self.trace.line(self.now, format_args!("the store is copied"));
         let backup = Backup { disk: self.scheduler.disk.copy(), view: self.checker.store.clone() };
         self.scheduler.backup = Some(backup);
+        then_crash && self.faults
     }
 
     /// An operator puts the copy back: everything stops, and starts again from it.
     pub(super) fn restore(&mut self) {
+        self.backup_if_wanted();
         let Some(Backup { disk, view }) = self.scheduler.backup.take() else { return };
         self.trace.line(self.now, format_args!("the store is put back"));
         self.tally.saw("the store was restored from an older copy");
@@ -412,7 +428,7 @@ impl World {
         self.organizers.scheduler_crashed(&mut self.scheduler.random, life);
         let ours = |link: &&mut Link| link.open && link.life == life;
         let mut lost = Vec::new();
-        for (session, link) in self.links.iter_mut().filter(|(_, link)| ours(&link)) {
+        for (session, link) in self.links.iter_mut().filter(|(_, link)| ours(link)) {
             link.open = false;
             lost.push((*session, link.host));
         }

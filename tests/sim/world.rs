@@ -3,26 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use quorate::core::checks;
-use quorate::core::coordinator::{Input, Refused, Reply};
-use quorate::core::ids::{Attempt, ParticipantId, SessionId};
+use quorate::core::coordinator::Input;
+use quorate::core::ids::{ParticipantId, SessionId};
 use quorate::core::invariants::{self, SETTLED_AFTER};
 use quorate::core::limits;
-use quorate::core::message::{AckKind, AgentMessage, Query, Refusal, SchedulerMessage, Vote};
+use quorate::core::message::{AgentMessage, SchedulerMessage};
 use quorate::core::model::{AttemptOutcome, MeetingState};
-use quorate::core::participant::{Journal, JournalRecord, Output, PromiseState};
+use quorate::core::participant::Journal;
 use quorate::core::random::Random;
-use quorate::core::record::AttemptState;
-use quorate::core::time::{Mono, Now, TimeRange};
+use quorate::core::time::{Mono, Now};
 
-use super::agent::{self, Agent};
-use super::checker::{Checker, Heard};
+use super::agent::Agent;
+use super::checker::Checker;
 use super::clock::Clock;
-use super::organizers::{Call, Organizers};
-use super::plan::{Happening, Plan, chance, millis, name};
+use super::organizers::Organizers;
+use super::plan::{Happening, Plan, millis, name};
 use super::scheduler::Scheduler;
 use super::tally::Tally;
-use super::trace::{self, Trace};
+use super::trace::Trace;
 
 /// Far more steps than any run takes that comes to rest.
 const STEPS: u64 = 200_000;
@@ -49,6 +47,8 @@ pub(super) enum Event {
     StartHost(usize),
     Revive(usize),
     Reregister(usize),
+    Withdraw(usize),
+    CrashHost(usize),
     /// A process of the scheduler's is ended.
     EndProcess(u64),
     /// An item of the plan, by its number.
@@ -87,6 +87,8 @@ pub(super) struct Link {
     pub(super) open: bool,
     /// When the last message arrives, in either direction: a stream is first in, first out.
     pub(super) last: [Mono; 2],
+    /// Holds and confirms that were sent over it, in a harsh network.
+    pub(super) promises: Vec<(usize, SchedulerMessage)>,
 }
 
 pub struct World {
@@ -109,7 +111,7 @@ pub struct World {
     /// Whether something happened that explains alarms: a lost or doubled journal, or a restored store.
     pub(super) alarms_explained: bool,
     /// Older copies of journals, by process; the flag says whether something was held.
-    copies: BTreeMap<usize, Journal>,
+    pub(super) copies: BTreeMap<usize, Journal>,
 }
 
 /// How a run ended.
@@ -278,356 +280,14 @@ impl World {
             Event::StartScheduler => self.start_scheduler(),
             Event::StartHost(host) => self.start_host(host),
             Event::Revive(agent) => self.revive(agent),
+            Event::Withdraw(agent) => self.withdraw(agent),
+            Event::CrashHost(host) if self.faults => self.crash_host(host),
+            Event::CrashHost(_) => {}
             Event::Reregister(agent) => self.register_again(agent),
             Event::EndProcess(life) => self.end_process(life),
             Event::Happens(number, happening) => self.happens(number, happening),
             Event::Stop => self.stop_faults(),
         }
-    }
-
-    /// Every item has chances of its own: leaving one out changes those of no other.
-    fn happens(&mut self, number: usize, happening: Happening) {
-        let random = &mut Random::new(self.plan.seed ^ (0xe7e27 + number as u64 * 0x0100_0003));
-        let now = self.now;
-        let call = match happening {
-            Happening::Schedule(wish) => Some(self.organizers.schedule(now, random, *wish)),
-            Happening::Repeat { other_body } => self.organizers.repeat(now, random, other_body),
-            Happening::Find(wish) => Some(self.organizers.find(now, *wish)),
-            Happening::Reschedule { named, options } => {
-                self.organizers.reschedule(now, random, &self.plan, named, options)
-            }
-            Happening::Update { options } => self.organizers.update(now, random, &self.plan, options),
-            Happening::Cancel => {
-                let meetings = self.checker.store.meetings.values();
-                let sought = meetings.filter(|m| m.state == MeetingState::Scheduling).map(|m| m.id.clone());
-                let sought = sought.collect();
-                self.organizers.cancel(now, random, sought)
-            }
-            Happening::HangUp => {
-                if let Some(ticket) = self.organizers.hang_up(random) {
-                    self.trace.line(now, format_args!("organizer {ticket:?} hangs up"));
-                }
-                None
-            }
-            Happening::Withdraw(agent) => return self.withdraw(self.truth[agent]),
-            Happening::OwnEvent(agent, range) => return self.own_event(agent, range),
-            fault => {
-                return if self.faults {
-                    self.fault(random, fault)
-                };
-            }
-        };
-        if let Some(call) = call {
-            self.call(call);
-        }
-    }
-
-    fn fault(&mut self, random: &mut Random, fault: Happening) {
-        match fault {
-            Happening::CrashScheduler => self.crash_current(),
-            Happening::SecondScheduler => self.second_scheduler(),
-            Happening::Drain(millis) => self.drain(Duration::from_millis(millis)),
-            Happening::BackupStore => self.backup(),
-            Happening::RestoreStore => self.restore(),
-            Happening::CrashHost(host) => self.crash_host(host),
-            Happening::HostGone(host) => {
-                self.tally.saw("a host never came back");
-                self.crash_host(host);
-                self.hosts[host].gone = true;
-            }
-            Happening::CrashEverything => {
-                self.tally.saw("everything crashed at once");
-                self.crash_current();
-                (0..self.hosts.len()).for_each(|host| self.crash_host(host));
-            }
-            Happening::BreakSession(host) => self.break_session(host),
-            Happening::Partition { host, up, down, millis } => {
-                self.partition(host, [up, down], Duration::from_millis(millis));
-            }
-            Happening::LoseJournal(agent) => self.lose_journal(self.truth[agent]),
-            Happening::Twin { agent, older } => self.twin(random, self.truth[agent], older),
-            Happening::Unregister(agent) => self.unregister(self.truth[agent]),
-            Happening::WallJump(node, millis) => self.wall_jump(node, millis),
-            _ => {}
-        }
-    }
-
-    fn crash_current(&mut self) {
-        if let Some(life) = self.scheduler.current {
-            self.crash_scheduler(life);
-        }
-    }
-
-    fn wall_jump(&mut self, node: Option<usize>, millis: i64) {
-        self.trace.line(self.now, format_args!("the wall clock of {node:?} jumps by {millis} ms"));
-        match node {
-            Some(host) => self.hosts[host].clock.jump(millis),
-            None => self.scheduler.clock.jump(millis),
-        }
-        if self.checker.store.attempts.values().any(|row| row.state == AttemptState::Holding) {
-            self.tally.saw("a wall clock jumped during a hold");
-        }
-    }
-
-    /// Somebody starts a second process for the participant, on a host of its own.
-    fn twin(&mut self, random: &mut Random, agent: usize, older: bool) {
-        if self.hosts[self.agents[agent].host].gone {
-            return;
-        }
-        let host = self.hosts.len();
-        let copy = self.copies.get(&agent).filter(|_| older).cloned();
-        let disk = copy.unwrap_or_else(|| self.agents[agent].disk.clone());
-        let (index, who) = (self.agents.len(), self.agents[agent].who);
-        self.trace.line(self.now, format_args!("p{who} has a second process, on host {host}"));
-        self.alarms_explained = true;
-        self.agents.push(self.agents[agent].twin(host, disk));
-        self.hosts.push(Host {
-            agents: vec![index],
-            up: true,
-            session: None,
-            clock: self.hosts[self.agents[agent].host].clock,
-            random: Random::new(random.number()),
-            gone: false,
-            cut: [None, None],
-        });
-        self.connect(host);
-    }
-
-    /// The scheduler heard a process register: from now on that one speaks for the participant.
-    fn took_over(&mut self, agent: usize) {
-        let before = std::mem::replace(&mut self.truth[self.agents[agent].who], agent);
-        if before == agent {
-            return;
-        }
-        self.tally.saw("a second process spoke for a participant");
-        let had = self.agents[before].view();
-        self.agents[agent].takes_over(&had);
-        self.show(agent);
-    }
-
-    pub(super) fn call(&mut self, call: Call) {
-        let Call { ticket, command, deadline } = call;
-        let Some(life) = self.scheduler.current else {
-            let overloaded = Reply::Refused(Refused::Overloaded);
-            return self.organizers.answered(self.now, ticket, &overloaded, &mut self.tally);
-        };
-        self.trace.line(self.now, format_args!("organizer {ticket:?} {}", trace::words(&command)));
-        self.organizers.handed(ticket, life);
-        self.input(life, Input::Command { ticket, command, deadline: Some(deadline) });
-    }
-
-    fn withdraw(&mut self, agent: usize) {
-        let Agent { who, host, .. } = self.agents[agent];
-        let journal = self.agents[agent].machine.journal();
-        let Some(meeting) = journal.promises.keys().next().map(|a| a.meeting.clone()) else { return };
-        if !self.hosts[host].up || !self.agents[agent].speaks() {
-            return;
-        }
-        self.trace.line(self.now, format_args!("p{who} withdraws from {meeting}"));
-        let now = self.clock_of(host);
-        let output = self.agents[agent].machine.withdraw(now, &meeting, "on leave");
-        self.output(agent, output);
-    }
-
-    fn own_event(&mut self, who: usize, range: quorate::core::time::TimeRange) {
-        for agent in (0..self.agents.len()).filter(|a| self.agents[*a].who == who).collect::<Vec<_>>() {
-            let calendar = &mut self.agents[agent].calendar.0;
-            match calendar.iter().position(|own| *own == range) {
-                Some(index) => drop(calendar.remove(index)),
-                None => calendar.push(range),
-            }
-            if self.hosts[self.agents[agent].host].up && self.agents[agent].speaks() {
-                let output = self.agents[agent].machine.calendar_changed();
-                self.output(agent, output);
-            }
-        }
-    }
-
-    fn arrives_at_scheduler(&mut self, session: SessionId, message: AgentMessage) {
-        let Some(Link { host, life, open: true, .. }) = self.links.get(&session) else { return };
-        let (host, life) = (*host, *life);
-        if !self.scheduler.lives(life) {
-            return;
-        }
-        let (who, text) = (message.participant().clone(), trace::from_agent(&message));
-        self.trace.line(self.now, format_args!("s{} {who} → {text}", session.0));
-        if self.scheduler.current == Some(life) {
-            if let (AgentMessage::Register(_), Some(agent)) = (&message, self.agent_on(host, &who)) {
-                self.took_over(agent);
-            }
-            match self.checker.heard(session, &message) {
-                Heard::NewLineage => self.tally.saw("a journal began a new life"),
-                Heard::Stale => self.tally.saw("a message came over an older stream"),
-                Heard::Counted => {}
-            }
-        }
-        self.count_message(&message);
-        self.input(life, Input::Agent(session, message));
-    }
-
-    fn count_message(&mut self, message: &AgentMessage) {
-        let state = |attempt: &Attempt| self.checker.store.attempts.get(attempt).map(|row| row.state);
-        let situation = match message {
-            AgentMessage::Vote { attempt, vote: Vote::Granted, .. }
-                if state(attempt) == Some(AttemptState::Aborted) =>
-            {
-                "a late yes after the abort"
-            }
-            AgentMessage::Register(register)
-                if register
-                    .held
-                    .iter()
-                    .any(|held| held.lease_over && state(&held.attempt) == Some(AttemptState::Holding)) =>
-            {
-                "a resolve while HOLDING"
-            }
-            AgentMessage::Vote { vote: Vote::Refused(Refusal::Stale), .. } => "a hold was refused as stale",
-            AgentMessage::Resolve { attempt, .. } if state(attempt) == Some(AttemptState::Holding) => {
-                "a resolve while HOLDING"
-            }
-            AgentMessage::Withdraw { attempt: Some(n), meeting, .. }
-                if state(&Attempt::new(meeting.clone(), *n)) == Some(AttemptState::Committed) =>
-            {
-                "a withdrawal from a booking"
-            }
-            AgentMessage::Withdraw { attempt: Some(n), meeting, .. }
-                if state(&Attempt::new(meeting.clone(), *n)) == Some(AttemptState::Holding) =>
-            {
-                "a withdrawal while HOLDING"
-            }
-            _ => return,
-        };
-        self.tally.saw(situation);
-    }
-
-    fn arrives_at_agent(&mut self, session: SessionId, index: usize, message: SchedulerMessage) {
-        let agent = &mut self.agents[index];
-        let host = &self.hosts[agent.host];
-        if !host.up || host.session != Some(session) || !agent.speaks() {
-            return;
-        }
-        let text = trace::from_scheduler(&message);
-        self.trace.line(self.now, format_args!("s{} p{} ← {text}", session.0, agent.who));
-        let journal = agent.machine.journal();
-        let situation = match &message {
-            SchedulerMessage::Registered(r) if !r.bookings.is_empty() && agent.small => {
-                Some("a small agent got its booking back")
-            }
-            SchedulerMessage::Confirm { booking, .. } if is_over(journal, &booking.attempt) => {
-                Some("a late confirm after the release")
-            }
-            _ => None,
-        };
-        situation.into_iter().for_each(|situation| self.tally.saw(situation));
-        let (now, calendar) = (host.clock.now(self.now), agent.calendar.clone());
-        let query = if let SchedulerMessage::Query(query) = &message { Some(query.clone()) } else { None };
-        let output = agent.machine.receive(now, message, &calendar);
-        if let Some(query) = query {
-            self.judge_answers(index, &query, &output);
-        }
-        self.output(index, output);
-    }
-
-    /// I8.
-    fn judge_answers(&mut self, agent: usize, query: &Query, output: &Output) {
-        let who = self.agents[agent].who;
-        for message in &output.messages {
-            if let AgentMessage::Availability { participant, answer: Ok(free), .. } = message {
-                let ranges: Vec<TimeRange> = free.iter().map(|free| free.range).collect();
-                let level = agent::disclosure(who);
-                let more = checks::answers_reveal_no_more(participant, query, &ranges, level);
-                self.broken.extend(more.map(|violation| violation.to_string()));
-            }
-        }
-    }
-
-    /// Makes an agent's records durable, then sends its messages; a crash may fall before, or between the two.
-    pub(super) fn output(&mut self, index: usize, output: Output) {
-        let Output { records, messages, superseded, .. } = output;
-        let host = self.agents[index].host;
-        let random = &mut self.hosts[host].random;
-        let crash = self.faults && !records.is_empty() && chance(random, self.plan.rates.crash_at_sync);
-        let synced = !crash || chance(random, 500);
-        if synced {
-            self.judge_grants(index, &records);
-            self.agents[index].sync(&records);
-        }
-        if crash {
-            match synced {
-                true => self.tally.saw("an agent crashed between its sync and its vote"),
-                false => self.tally.saw("an agent crashed before its sync"),
-            }
-            return self.crash_host(host);
-        }
-        if superseded {
-            self.supersede(index);
-        }
-        if !records.is_empty() {
-            if chance(&mut self.hosts[host].random, 150) {
-                self.copies.insert(index, self.agents[index].disk.clone());
-            }
-            self.show(index);
-        }
-        for message in messages {
-            if let AgentMessage::Ack { kind: AckKind::Release, attempt, .. } = &message {
-                let early = checks::acked_after_disk(&self.agents[index].view(), attempt);
-                self.broken.extend(early.map(|violation| violation.to_string()));
-            }
-            let message = self.agents[index].says(message);
-            self.send_to_scheduler(index, message);
-        }
-    }
-
-    /// I1 at the vote, of the process that speaks for the participant.
-    fn judge_grants(&mut self, agent: usize, records: &[JournalRecord]) {
-        let who = self.agents[agent].who;
-        if self.truth[who] != agent {
-            return;
-        }
-        let view = &self.checker.agents[who];
-        let granted = records.iter().filter_map(|record| match record {
-            JournalRecord::Promise(row) if row.state == PromiseState::Held => Some(row),
-            _ => None,
-        });
-        let store = &self.checker.store;
-        let clashes = granted.filter_map(|row| checks::grants_spare_bookings(store, view, row));
-        self.broken.extend(clashes.map(|violation| violation.to_string()));
-    }
-
-    /// An operator starts it again after a while, or ends it if there is another one.
-    fn supersede(&mut self, index: usize) {
-        self.agents[index].superseded = true;
-        let who = self.agents[index].who;
-        let others = self.agents.iter().filter(|agent| agent.who == who && !agent.ended).count() > 1;
-        let random = &mut self.hosts[self.agents[index].host].random;
-        if others && !chance(random, 300) {
-            self.agents[index].ended = true;
-            return;
-        }
-        let delay = millis(random, 500, 5_000);
-        self.after(delay, Event::Revive(index));
-    }
-
-    fn lose_journal(&mut self, index: usize) {
-        let host = self.agents[index].host;
-        self.crash_host(host);
-        self.replace_journal(index);
-        self.show(index);
-    }
-
-    /// While its host is down, a journal becomes an older copy of itself, or a new one.
-    pub(super) fn replace_journal(&mut self, index: usize) {
-        let random = &mut self.hosts[self.agents[index].host].random;
-        let copy = self.copies.get(&index).cloned().filter(|_| chance(random, 700));
-        self.trace.line(self.now, format_args!("p{} loses its journal", self.agents[index].who));
-        if let Some(copy) = &copy {
-            self.tally.saw("a journal was restored from an older copy");
-            if copy.promises.values().any(|row| row.state == PromiseState::Held) {
-                self.tally.saw("a restored journal still had a hold");
-            }
-        }
-        self.alarms_explained = true;
-        self.agents[index].lose_journal(copy);
     }
 
     /// Participants whose only host never comes back.
@@ -732,10 +392,4 @@ impl World {
             }
         }
     }
-}
-
-/// Whether the agent had the attempt released before.
-fn is_over(journal: &Journal, attempt: &Attempt) -> bool {
-    let released = journal.tombstones.get(&attempt.meeting).is_some_and(|n| *n >= attempt.n);
-    released && !journal.promises.contains_key(attempt)
 }

@@ -78,7 +78,8 @@ fn register() -> impl Strategy<Value = Register> {
     let zone = option::of(prop::sample::select(vec!["Europe/Berlin".to_owned(), "UTC".to_owned()]));
     let disclosure = prop::sample::select(vec![Disclosure::AskedSlotsOnly, Disclosure::FreeBusy]);
     let lists = (vec(promise(), 0..5), vec(promise(), 0..5), vec((attempt(), text()), 0..5));
-    let origin = (text(), sequence()).prop_map(|(process, number)| Origin { process, number });
+    let origin =
+        (text(), sequence()).prop_map(|(process, number)| quorate::core::message::Origin { process, number });
     let rest = (sequence(), any::<u32>(), text(), origin);
     (participant(), text(), zone, disclosure, text(), lists, rest).prop_map(
         |(participant, display_name, time_zone, disclosure, journal_id, lists, rest)| Register {
