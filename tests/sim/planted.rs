@@ -14,9 +14,9 @@ use super::campaign::{WORKERS, campaign, caught, name, shrink};
 use super::plan::Plan;
 
 /// Runs within which each bug has to be seen.
-const CAP: u64 = 1_000;
+const CAP: u64 = 2_000;
 /// Runs of each bug for the table.
-const COUNTED: u64 = 200;
+const COUNTED: u64 = 600;
 
 /// What the runs with one bug came to: which of them saw it, and by what.
 struct Seen {

@@ -360,7 +360,8 @@ impl Coordinator {
 
     /// A change found no slot: the meeting stands as before.
     pub(super) fn fail_change(&mut self, id: &MeetingId, failure: Failure, carry: Carry) {
-        if carry.writes.is_empty() {
+        // A withdrawal that is on its way is part of what is answered: behind it, not before.
+        if carry.writes.is_empty() && !self.changing.contains_key(id) {
             return self.change_failed(id, failure);
         }
         self.write_for(id, Next::FailChange(Box::new(failure)), None, carry, Vec::new(), Vec::new());
