@@ -65,7 +65,10 @@ pub struct StoreView {
 
 /// What was decided so far: a decision and its commit set never change (I4).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Decisions(BTreeMap<Attempt, (bool, Vec<ParticipantId>)>);
+pub struct Decisions {
+    attempts: BTreeMap<Attempt, (bool, Vec<ParticipantId>)>,
+    over: BTreeMap<MeetingId, MeetingState>,
+}
 
 impl Decisions {
     /// The store was restored from an older copy: only decisions that it still has the same way stand.
@@ -73,7 +76,9 @@ impl Decisions {
         let stands = |attempt: &Attempt, decision: &(bool, Vec<ParticipantId>)| {
             store.attempts.get(attempt).and_then(decision_of).as_ref() == Some(decision)
         };
-        self.0.retain(|attempt, decision| stands(attempt, decision));
+        self.attempts.retain(|attempt, decision| stands(attempt, decision));
+        let is = |id: &MeetingId| store.meetings.get(id).map(|meeting| meeting.state);
+        self.over.retain(|id, state| is(id) == Some(*state));
     }
 }
 
@@ -124,6 +129,7 @@ pub fn check(store: &StoreView, agents: &[AgentView], decisions: &mut Decisions)
     found.extend(commit_sets_suffice(store));
     found.extend(decisions_stand(store, decisions));
     found.extend(displaced_by_committed(store));
+    found.extend(what_is_over_stays_over(store, decisions));
     found.extend(one_meeting_per_request(store));
     found
 }
@@ -287,10 +293,10 @@ pub fn decisions_stand(store: &StoreView, decisions: &mut Decisions) -> Vec<Viol
     let mut found = Vec::new();
     for (attempt, row) in &store.attempts {
         let now = decision_of(row);
-        match (decisions.0.get(attempt), now) {
+        match (decisions.attempts.get(attempt), now) {
             (None, None) => {}
             (None, Some(now)) => {
-                decisions.0.insert(attempt.clone(), now);
+                decisions.attempts.insert(attempt.clone(), now);
             }
             (Some(before), now) if now.as_ref() == Some(before) => {}
             (Some(before), now) => {
@@ -298,8 +304,29 @@ pub fn decisions_stand(store: &StoreView, decisions: &mut Decisions) -> Vec<Viol
             }
         }
     }
-    let gone = decisions.0.keys().filter(|attempt| !store.attempts.contains_key(attempt));
+    let gone = decisions.attempts.keys().filter(|attempt| !store.attempts.contains_key(attempt));
     found.extend(gone.map(|attempt| violation("I4", format!("the decision of {attempt} is gone"))));
+    found
+}
+
+/// I3 over time: a meeting that was called off or FAILED stays so.
+pub fn what_is_over_stays_over(store: &StoreView, decisions: &mut Decisions) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for meeting in store.meetings.values() {
+        let over = matches!(meeting.state, MeetingState::Cancelled | MeetingState::Failed);
+        match decisions.over.get(&meeting.id) {
+            Some(state) if *state != meeting.state => {
+                found.push(violation(
+                    "I3",
+                    format!("{} was {state:?} and is {:?}", meeting.id, meeting.state),
+                ));
+            }
+            None if over => {
+                decisions.over.insert(meeting.id.clone(), meeting.state);
+            }
+            _ => {}
+        }
+    }
     found
 }
 

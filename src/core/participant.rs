@@ -374,6 +374,9 @@ impl Participant {
             false => self.write(out, JournalRecord::Promise(row)),
         }
         self.ask.insert(hold.attempt.clone(), now.mono + hold.lease);
+        if planted(Planted::DisplacedBeforeDecision) {
+            hold.displaces.iter().for_each(|old| self.forget(old, out));
+        }
     }
 
     /// What refuses the hold. What is final is named before what may pass, and a hold is named only if
@@ -420,6 +423,7 @@ impl Participant {
             out.bookings_changed = true;
         }
         self.ask.remove(attempt);
+        let dropped = if planted(Planted::DisplacedKept) { Vec::new() } else { dropped };
         for old in dropped {
             if old != *attempt && self.journal.promises.contains_key(&old) {
                 self.forget(&old, out);

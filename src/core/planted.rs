@@ -5,8 +5,6 @@
 //! build [`planted`] is a constant `false`, and the compiler removes every site together with the bug.
 
 /// A rule that is left out while it is planted.
-///
-/// The rules about displacing booked meetings come with that feature: the list is open.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Planted {
@@ -64,6 +62,14 @@ pub enum Planted {
     LowerRankPushes,
     /// I8: an agent answers with all its free time, whatever its disclosure level.
     DisclosureIgnored,
+    /// ✗ A confirm does not drop what it displaces in the same write.
+    DisplacedKept,
+    /// ✗ The old booking is given up when the hold that overlays it is granted.
+    DisplacedBeforeDecision,
+    /// ✗ D3 books the displacer, and does not mark the old meeting DISPLACED in the same transaction.
+    DisplacedNotMarked,
+    /// D3 does not compare what it displaces.
+    DisplacedNotCompared,
 }
 
 impl Planted {
@@ -96,6 +102,10 @@ impl Planted {
         Self::GoneVoteKept,
         Self::LowerRankPushes,
         Self::DisclosureIgnored,
+        Self::DisplacedKept,
+        Self::DisplacedBeforeDecision,
+        Self::DisplacedNotMarked,
+        Self::DisplacedNotCompared,
     ];
 
     /// The rule that is left out, in words.
@@ -132,6 +142,10 @@ impl Planted {
             Self::GoneVoteKept => "a vote that is gone is struck, and never counted again",
             Self::LowerRankPushes => "only a higher rank pushes",
             Self::DisclosureIgnored => "I8: an answer reveals no more than the disclosure level",
+            Self::DisplacedKept => "✗ a displaced meeting is dropped in the same write as the confirm",
+            Self::DisplacedBeforeDecision => "✗ the old booking stands until D3",
+            Self::DisplacedNotMarked => "✗ D3 marks the old meeting DISPLACED in the same transaction",
+            Self::DisplacedNotCompared => "D3 compares the version of each displaced meeting too",
         }
     }
 }

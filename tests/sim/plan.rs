@@ -20,6 +20,8 @@ pub struct Plan {
     pub busy: Vec<Vec<TimeRange>>,
     /// Hours of the day that everyone competes for.
     pub hours: u64,
+    /// Whether meetings compete for few hours by displacing each other.
+    pub displacing: bool,
     pub rates: Rates,
     /// Whether every stream is opened anew when faults stop.
     pub all_reconnect: bool,
@@ -169,7 +171,9 @@ impl Plan {
         let hosts = hosts(random, agents);
         let some_small = chance(random, 500);
         let small = (0..agents).map(|_| some_small && chance(random, 400)).collect();
-        let hours = 3 + random.below(10);
+        // Where time is short, meetings of higher priority have to displace others.
+        let displacing = chance(random, 300);
+        let hours = if displacing { 1 + random.below(4) } else { 3 + random.below(10) };
         let busy = (0..agents).map(|_| busy(random, hours)).collect();
         let calm = chance(random, 100);
         let pace = pick(random, &[5, 20, 20, 300, 1_500]);
@@ -179,6 +183,7 @@ impl Plan {
             small,
             busy,
             hours,
+            displacing,
             rates: Rates::calm(hosts.len(), pace),
             all_reconnect: chance(random, 400),
             stop,
@@ -246,19 +251,23 @@ impl Plan {
         let counted = attendees.iter().filter(|a| a.role != Role::Optional).count() as u64;
         let minimum = if chance(random, 400) { random.below(counted + 1) as u32 } else { 0 };
         let duration = Duration::from_secs(60 * pick(random, &[30, 60, 60]));
+        let (displace, displaceable, priorities): (_, _, &[i32]) = match self.displacing {
+            true => (700, 900, &[1, 1, 2, 3, 5]),
+            false => (100, 300, &[1, 1, 1, 2, 5]),
+        };
         let spec = MeetingSpec {
             title: "planning".into(),
             organizer: "o".into(),
             attendees,
             duration,
             minimum_participants: minimum,
-            priority: pick(random, &[1, 1, 1, 2, 5]),
+            priority: pick(random, priorities),
             window: self.window(random),
             objective: pick(random, &[Objective::Earliest, Objective::MostAttendees, Objective::BestScore]),
             buffer_before: Duration::from_secs(60 * pick(random, &[0, 0, 0, 15])),
             buffer_after: Duration::from_secs(60 * pick(random, &[0, 0, 0, 30])),
-            displace: chance(random, 400),
-            displaceable: chance(random, 500),
+            displace: chance(random, displace),
+            displaceable: chance(random, displaceable),
         };
         let start = at(60 * random.below(self.hours));
         let slot = chance(random, 200).then(|| TimeRange::lasting(start, duration));

@@ -327,8 +327,13 @@ impl World {
         let meetings = self.checker.store.meetings.values();
         for meeting in meetings.filter(|m| m.displaced_count > 0) {
             self.tally.saw("a booked meeting was displaced");
-            if meeting.state == MeetingState::Confirmed {
-                self.tally.saw("a displaced meeting found another slot");
+            if meeting.displaced_count == 2 {
+                self.tally.saw("a meeting was displaced twice");
+            }
+            match meeting.state {
+                MeetingState::Confirmed => self.tally.saw("a displaced meeting found another slot"),
+                MeetingState::Failed => self.tally.saw("a displaced meeting found no other slot"),
+                _ => {}
             }
         }
         let resumed = |m: &&quorate::core::model::Meeting| {

@@ -9,6 +9,7 @@ use super::*;
 use crate::core::displacement::{Displaceable, may_displace};
 use crate::core::message::{AckKind, Notice, ReleaseCause};
 use crate::core::model::{AttendeeStatus, EventKind};
+use crate::core::planted::{Planted, planted};
 use crate::core::ranking::{self, LiveHold};
 use crate::core::record::{AttemptState, DeliveryBody};
 
@@ -140,9 +141,13 @@ impl Coordinator {
             let after = displaced_meeting(now, &before, &live.meeting.id);
             let (row, attending) = (overlaid.row.clone(), overlaid.attending.clone());
             let displaced = Displaced { before, after, row, attending, open };
-            all.conditions.extend(displaced.conditions());
+            if !planted(Planted::DisplacedNotCompared) {
+                all.conditions.extend(displaced.conditions());
+            }
             let deliveries = displaced.deliveries(commit);
-            all.writes.extend(displaced.writes());
+            if !planted(Planted::DisplacedNotMarked) {
+                all.writes.extend(displaced.writes());
+            }
             all.writes.extend(deliveries.iter().cloned().map(Write::Delivery));
             all.deliveries.extend(deliveries);
             all.displaced.push(displaced);
