@@ -8,7 +8,7 @@ use quorate::core::coordinator::{Command, Coordinator, Effect, Input, ScheduleRe
 use quorate::core::ids::{Attempt, AttemptNumber, MeetingId, RequestId, SessionId, Ticket};
 use quorate::core::limits;
 use quorate::core::message::{AgentMessage, Refusal, Register, ReleaseCause, SchedulerMessage, Vote};
-use quorate::core::model::{Attendee, Role};
+use quorate::core::model::{Attendee, Options, Role};
 use quorate::core::random::Random;
 use quorate::core::time::{Mono, Now};
 use quorate::engine::store::{Operation, OperationResult, Store};
@@ -216,4 +216,43 @@ fn a_cancel_that_crosses_a_failure_is_answered() {
         .extend(small.core.handle(small.now, Input::Command { ticket: Ticket(2), command, deadline: None }));
     small.carry_out(effects);
     assert_eq!(small.answered, [Ticket(1), Ticket(2)]);
+}
+
+/// A move that fails while an attendee's withdrawal is on its way to the store is answered behind the withdrawal: what
+/// a caller is told is on disk.
+#[test]
+fn a_failed_move_is_answered_behind_a_withdrawal() {
+    let mut small = Small::new();
+    small.says(registers_as(0, 4));
+    small.says(registers_as(1, 4));
+    let attempt = small.asks_for_one_of_two();
+    for who in 0..2 {
+        let (participant, attempt) = (name(who), attempt.clone());
+        small.says(AgentMessage::Vote { participant, attempt, vote: Vote::Granted, sequence: 5 });
+    }
+    let plan = Plan::new(1, None);
+    let wish = plan.wish(&mut Random::new(1));
+    let command = Command::Reschedule {
+        meeting: attempt.meeting.clone(),
+        version: None,
+        slot: None,
+        window: Some(plan.window(&mut Random::new(1))),
+        duration: None,
+        options: Options { max_candidates_per_round: 0, ..wish.options },
+    };
+    small.takes(Input::Command { ticket: Ticket(2), command, deadline: None });
+    let query = small.sent.iter().find_map(|message| match message {
+        SchedulerMessage::Query(query) => Some(query.id.clone()),
+        _ => None,
+    });
+    let query = query.expect("a query");
+    let mut effects = small.core.handle(small.now, Input::Agent(SessionId(1), withdraws(&attempt)));
+    for who in 0..2 {
+        let (participant, query, answer) = (name(who), query.clone(), Err("no time".to_owned()));
+        let message = AgentMessage::Availability { participant, query, answer };
+        effects.extend(small.core.handle(small.now, Input::Agent(SessionId(1), message)));
+    }
+    let early = effects.iter().any(|effect| matches!(effect, Effect::Reply(..)));
+    small.carry_out(effects);
+    assert_eq!((early, small.answered.as_slice()), (false, [Ticket(1), Ticket(2)].as_slice()));
 }

@@ -262,7 +262,13 @@ impl World {
             Timer::Scheduler(life) => self.input(life, Input::Timeout),
             Timer::Agent(agent) => {
                 let now = self.clock_of(self.agents[agent].host);
+                let ready = self.agents[agent].machine.is_ready();
                 let output = self.agents[agent].machine.timeout(now);
+                // Whoever is READY waits for leases and withdrawals only, and either makes it speak.
+                if ready && output.messages.is_empty() {
+                    let who = self.agents[agent].who;
+                    self.broken.push(format!("L1: a lease of p{who} is over, and it asks nobody"));
+                }
                 self.output(agent, output);
             }
         }
