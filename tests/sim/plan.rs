@@ -172,7 +172,7 @@ impl Plan {
         let some_small = chance(random, 500);
         let small = (0..agents).map(|_| some_small && chance(random, 400)).collect();
         // Where time is short, meetings of higher priority have to displace others.
-        let displacing = chance(random, 300);
+        let displacing = chance(random, 400);
         let hours = if displacing { 1 + random.below(4) } else { 3 + random.below(10) };
         let busy = (0..agents).map(|_| busy(random, hours)).collect();
         let calm = chance(random, 100);

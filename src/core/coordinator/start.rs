@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::core::message::{AckKind, ReleaseCause};
+use crate::core::planted::{Planted, planted};
 use crate::core::record::{AttemptState, DeliveryBody, Snapshot};
 
 /// What a coordinator starts from.
@@ -21,7 +22,10 @@ impl Coordinator {
         let mut random = Random::new(seed);
         let fresh = snapshot.incarnation.is_empty();
         // By a random step: a copy of an older store must not tread where a life that it does not know of trod.
-        let step = 1 + random.below(limits::GENERATION_STEP) as u32;
+        let step = match planted(Planted::RestoredGenerationReused) {
+            true => 1,
+            false => 1 + random.below(limits::GENERATION_STEP) as u32,
+        };
         let generation = if fresh { 0 } else { snapshot.generation.saturating_add(step) };
         let incarnation = random.uuid();
         let known = |row: &ParticipantRow| {
