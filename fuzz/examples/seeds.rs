@@ -242,6 +242,16 @@ fn requests() -> Vec<(&'static str, u8, Vec<u8>)> {
         connect_timeout: None,
         max_candidates: 4,
     };
+    let ages = pb::MeetingSpec {
+        // The last second that can be said: with no earliest, thousands of years from now.
+        window: Some(pb::Window {
+            latest: Some(timestamp(Instant::MAX_UTC)),
+            step: seconds(24 * 3_600),
+            ..pb::Window::default()
+        }),
+        ..spec()
+    };
+    let find_ages = pb::FindMeetingTimesRequest { spec: Some(ages), ..pb::FindMeetingTimesRequest::default() };
     let list = MeetingList { range: Some(slot()), participant: Some(who("alice")), states: Vec::new() };
     let key = MeetingKey { start: Some(1), created: 2, id: MeetingId::new(MEETING) };
     let meetings = pb::ListMeetingsRequest {
@@ -286,6 +296,7 @@ fn requests() -> Vec<(&'static str, u8, Vec<u8>)> {
         ("schedule-slot", 0, named.encode_to_vec()),
         ("batch", 1, batch.encode_to_vec()),
         ("find", 2, find.encode_to_vec()),
+        ("find-in-all-ages", 2, find_ages.encode_to_vec()),
         ("list-meetings", 3, meetings.encode_to_vec()),
         ("reschedule", 4, reschedule.encode_to_vec()),
         ("update", 5, update.encode_to_vec()),
@@ -299,6 +310,19 @@ fn requests() -> Vec<(&'static str, u8, Vec<u8>)> {
 
 /// Short lives of the two machines, as their targets read them.
 fn runs() -> Vec<(&'static str, Vec<u8>)> {
+    let nanosecond = Query {
+        id: QueryId::new("q"),
+        windows: vec![range("2030-01-08T07:00:00Z", 120)],
+        duration: Duration::from_secs(1),
+        buffer_before: Duration::ZERO,
+        buffer_after: Duration::ZERO,
+        step: Duration::from_nanos(1),
+        deadline: slot().start,
+        disregard: Vec::new(),
+        respect_working_hours: false,
+    };
+    let nanosecond = pack(vec![(who("alice"), SchedulerMessage::Query(Arc::new(nanosecond)))]);
+    let nanosecond = pb::JoinResponse { messages: nanosecond }.encode_to_vec();
     let schedule = [12, 3, 3, 0, 1, 1, 0, 2, 0];
     let grants = [3, 0, 0, 0, 0, 3, 1, 0, 0, 0];
     let acks = [6, 0, 0, 0, 6, 1, 0, 0];
@@ -322,6 +346,7 @@ fn runs() -> Vec<(&'static str, Vec<u8>)> {
         ("participant/booked", vec![0, 7, 0, 1, 0, 0, 0, 1, 3, 0, 0, 1, 5, 0, 0, 0]),
         ("participant/asked", vec![1, 7, 0, 1, 8, 0, 2, 1, 30, 5, 5, 15]),
         ("participant/restarted", vec![0, 7, 0, 1, 0, 0, 0, 1, 10, 2, 10, 4, 3, 7, 0, 1, 9, 0]),
+        ("participant/every-nanosecond", [&[1, 7, 0, 1][..], &with(11, &nanosecond)].concat()),
         ("participant/frame", [&[0, 7, 0, 1][..], &with(11, &told)].concat()),
     ]
 }

@@ -117,7 +117,9 @@ fn spec(spec: &MeetingSpec) {
 
 fn slots_are_good(spec: &MeetingSpec, slots: &[quorate::core::time::TimeRange]) {
     let window = (spec.window.earliest.expect("resolved"), spec.window.latest.expect("resolved"));
+    let max = chrono::Duration::from_std(limits::WINDOW_MAX).expect("a year or so");
     assert!(slots.len() <= limits::CANDIDATES);
+    assert!(window.1 - window.0 <= max, "looked through a window of {}", window.1 - window.0);
     assert!(slots.windows(2).all(|pair| pair[0].start < pair[1].start));
     for slot in slots {
         assert_eq!(slot.length(), spec.duration);
