@@ -208,6 +208,7 @@ impl World {
             assert!(!self.machine.is_ready());
             return;
         };
+        // The window has too few slots to be declined for their number.
         let Ok(free) = answer else {
             return assert!(window.overlaps(&hour(11)), "declined without a reason");
         };
