@@ -311,6 +311,11 @@ impl Participant {
         let Some(first) = query.windows.iter().map(|w| w.start).min() else { return Ok(Vec::new()) };
         let last = query.windows.iter().map(|w| w.end).max().unwrap_or(first);
         let asked = TimeRange::new(first, last);
+        let Query { windows, duration, buffer_before, buffer_after, step, .. } = query;
+        let slots = slots::asked(windows, *duration, *buffer_before, *buffer_after, *step);
+        if slots.take(limits::CANDIDATES + 1).count() > limits::CANDIDATES {
+            return Err(format!("the query asks about more than {} slots", limits::CANDIDATES));
+        }
         let mut busy = own.busy(asked, query.respect_working_hours)?;
         for booking in self.bookings() {
             if booking.blocked.overlaps(&asked) && !query.disregard.contains(&booking.attempt) {
@@ -319,11 +324,11 @@ impl Participant {
         }
         let busy = slots::merged(busy);
         Ok(availability::free_answer(
-            &query.windows,
-            query.duration,
-            query.buffer_before,
-            query.buffer_after,
-            query.step,
+            windows,
+            *duration,
+            *buffer_before,
+            *buffer_after,
+            *step,
             &busy,
             if planted(Planted::DisclosureIgnored) { Disclosure::FreeBusy } else { self.profile.disclosure },
         ))

@@ -19,6 +19,12 @@ pub enum SlotError {
         /// The limit.
         limit: usize,
     },
+    /// From `earliest` to `latest` it is longer than `limits::WINDOW_MAX`: one of them was left open.
+    #[error("the window lasts more than the {max} days that are looked through: name both of its bounds")]
+    TooLong {
+        /// The limit, in days.
+        max: u64,
+    },
     /// A zone that the window or its working hours name.
     #[error(transparent)]
     UnknownZone(#[from] UnknownZone),
@@ -60,6 +66,9 @@ pub fn candidates(spec: &MeetingSpec) -> Result<Vec<TimeRange>, SlotError> {
     let mut slots = Vec::new();
     if time::add(earliest, spec.duration) > latest {
         return Ok(slots);
+    }
+    if TimeRange::new(earliest, latest).length() > limits::WINDOW_MAX {
+        return Err(SlotError::TooLong { max: limits::WINDOW_MAX.as_secs() / (24 * 60 * 60) });
     }
     let mut allowed = Allowed::new(window, earliest, latest, &zone)?;
     let (mut day, last_day) = days_around(earliest, latest, &zone);

@@ -48,7 +48,7 @@ impl Coordinator {
                 Err(slots::SlotError::TooMany { limit }) => {
                     return self.refuse_job(now, id, &Refused::TooManySlots { max: limit });
                 }
-                Err(error @ slots::SlotError::Unresolved(_)) => {
+                Err(error @ (slots::SlotError::Unresolved(_) | slots::SlotError::TooLong { .. })) => {
                     let (field, description) = ("spec.window".into(), error.to_string());
                     return self.refuse_job(now, id, &Refused::Invalid { field, description });
                 }
