@@ -160,6 +160,7 @@ impl World {
             withdrawn: Vec::new(),
             scheduler_generation: 0,
             scheduler_incarnation: String::new(),
+            origin: Default::default(),
         };
         self.agent(variant / 32 % 2, AgentMessage::Register(Box::new(register)));
         self.settle();
@@ -169,7 +170,7 @@ impl World {
         let (name, variant) = (data.one_of(&NAMES), data.below(64));
         let (mut held, mut booked) = (Vec::new(), Vec::new());
         for (attempt, blocked) in self.holds.iter().rev().take(4) {
-            let promise = |lease_over| Promise { attempt: attempt.clone(), blocked: *blocked, lease_over };
+            let promise = |lease_over| Promise { attempt: attempt.clone(), blocked: *blocked, lease_over, revision: 0 };
             match data.below(4) {
                 0 => held.push(promise(false)),
                 1 => held.push(promise(true)),
@@ -217,8 +218,8 @@ impl World {
         self.agent(
             0,
             match kind {
-                0 => AgentMessage::Ack { participant, attempt, kind: AckKind::Confirm, sequence: 2 },
-                1 => AgentMessage::Ack { participant, attempt, kind: AckKind::Release, sequence: 2 },
+                0 => AgentMessage::Ack { participant, attempt, kind: AckKind::Confirm, revision: 0, sequence: 2 },
+                1 => AgentMessage::Ack { participant, attempt, kind: AckKind::Release, revision: 0, sequence: 2 },
                 2 => AgentMessage::Resolve { participant, attempt },
                 3 => AgentMessage::CalendarChanged { participant },
                 4 => AgentMessage::Unregister { participant },

@@ -110,6 +110,7 @@ fn booking(attempt: Attempt) -> Booking {
         organizer: String::new(),
         attendees: vec![alice()],
         sequence: 0,
+        revision: 1,
     }
 }
 
@@ -305,6 +306,7 @@ impl World {
             promises: self.disk.promises.clone(),
             withdrawn: self.disk.withdrawn.keys().cloned().collect(),
             lost: Default::default(),
+            orphaned: Default::default(),
         };
         // A booking stands where its time was promised: own events are asked about before a hold only.
         let held = self.disk.promises.values().filter(|row| row.state == PromiseState::Held);
