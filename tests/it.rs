@@ -13,6 +13,7 @@ mod it {
     mod change;
     mod concurrency;
     mod displacing;
+    mod hostile;
     mod parity;
     mod process;
     mod reads;

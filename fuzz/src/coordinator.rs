@@ -5,15 +5,11 @@ use std::time::Duration;
 
 use prost::Message;
 use quorate::core::availability::Disclosure;
-use quorate::core::coordinator::{
-    Change, Command, Coordinator, Effect, Input, OpId, ScheduleRequest, Start,
-};
+use quorate::core::coordinator::{Change, Command, Coordinator, Effect, Input, OpId, ScheduleRequest, Start};
 use quorate::core::ids::{Attempt, MeetingId, ParticipantId, QueryId, SessionId, Ticket};
 use quorate::core::invariants::{self, Decisions, StoreView};
 use quorate::core::limits;
-use quorate::core::message::{
-    AckKind, AgentMessage, Promise, Refusal, Register, SchedulerMessage, Vote,
-};
+use quorate::core::message::{AckKind, AgentMessage, Promise, Refusal, Register, SchedulerMessage, Vote};
 use quorate::core::model::{
     Attendee, FreeTime, MeetingSpec, Objective, Options, Preference, Role, Window, WorkingHours,
 };
@@ -170,7 +166,8 @@ impl World {
         let (name, variant) = (data.one_of(&NAMES), data.below(64));
         let (mut held, mut booked) = (Vec::new(), Vec::new());
         for (attempt, blocked) in self.holds.iter().rev().take(4) {
-            let promise = |lease_over| Promise { attempt: attempt.clone(), blocked: *blocked, lease_over, revision: 0 };
+            let promise =
+                |lease_over| Promise { attempt: attempt.clone(), blocked: *blocked, lease_over, revision: 0 };
             match data.below(4) {
                 0 => held.push(promise(false)),
                 1 => held.push(promise(true)),
@@ -218,8 +215,20 @@ impl World {
         self.agent(
             0,
             match kind {
-                0 => AgentMessage::Ack { participant, attempt, kind: AckKind::Confirm, revision: 0, sequence: 2 },
-                1 => AgentMessage::Ack { participant, attempt, kind: AckKind::Release, revision: 0, sequence: 2 },
+                0 => AgentMessage::Ack {
+                    participant,
+                    attempt,
+                    kind: AckKind::Confirm,
+                    revision: 0,
+                    sequence: 2,
+                },
+                1 => AgentMessage::Ack {
+                    participant,
+                    attempt,
+                    kind: AckKind::Release,
+                    revision: 0,
+                    sequence: 2,
+                },
                 2 => AgentMessage::Resolve { participant, attempt },
                 3 => AgentMessage::CalendarChanged { participant },
                 4 => AgentMessage::Unregister { participant },

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{AppError, stop_signal, telemetry};
 use crate::cli::serve::ServeArgs;
 use crate::engine::{self, EngineHandle};
-use crate::grpc::{self, Grpc};
+use crate::grpc::{self, CallerLimits, Grpc};
 use crate::store::SqliteStore;
 
 /// The database's name within the data dir.
@@ -37,6 +37,15 @@ pub struct Scheduler {
 impl Scheduler {
     /// Opens the store, listens, and serves in the background.
     pub async fn start(listen: SocketAddr, storage: Storage) -> Result<Self, AppError> {
+        Self::start_limited(listen, storage, CallerLimits::default()).await
+    }
+
+    /// The same, with other limits for each caller.
+    pub async fn start_limited(
+        listen: SocketAddr,
+        storage: Storage,
+        limits: CallerLimits,
+    ) -> Result<Self, AppError> {
         let store = match storage {
             Storage::Dir(dir) => SqliteStore::open(&dir.join(DATABASE))?,
             Storage::Memory => SqliteStore::in_memory()?,
@@ -47,7 +56,7 @@ impl Scheduler {
         let seed = uuid::Uuid::new_v4().as_u64_pair().0;
         let (engine, running) = engine::start(store, seed).await?;
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
-        let grpc = Grpc { engine: engine.clone(), stop: CancellationToken::new() };
+        let grpc = Grpc { engine: engine.clone(), stop: CancellationToken::new(), limits };
         let until = either(stop.clone(), ended.clone());
         let task = tokio::spawn(async move {
             let watched = async {
@@ -115,7 +124,8 @@ pub async fn run(args: ServeArgs) -> Result<(), AppError> {
     };
     // Before anyone can know that we run: a signal that comes at once has to drain too.
     let stopped = stop_signal()?;
-    let scheduler = Scheduler::start(args.listen, storage).await?;
+    let limits = CallerLimits { open: args.max_requests_per_caller, priority: args.max_priority };
+    let scheduler = Scheduler::start_limited(args.listen, storage, limits).await?;
     println!("quorate {} listens on {}", env!("CARGO_PKG_VERSION"), scheduler.address());
     let stop = scheduler.stop.clone();
     let signals = tokio::spawn(async move {

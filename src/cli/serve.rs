@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
+use crate::core::limits;
+
 const EXAMPLES: &str = "\
 Examples:
   quorate serve --data-dir /var/lib/quorate
@@ -25,7 +27,23 @@ pub struct ServeArgs {
     /// Keep everything in memory: a restart forgets all meetings
     #[arg(long)]
     pub in_memory: bool,
+    /// Requests and watches that one caller (an address) may have open at once
+    #[arg(long, value_name = "N", env = "QUORATE_MAX_REQUESTS_PER_CALLER",
+          default_value_t = limits::REQUESTS_PER_CALLER, value_parser = at_least_one)]
+    pub max_requests_per_caller: usize,
+    /// The highest priority that callers may ask for
+    #[arg(long, value_name = "N", env = "QUORATE_MAX_PRIORITY", default_value_t = limits::PRIORITY_MAX,
+          value_parser = clap::value_parser!(i32).range(1..=limits::PRIORITY_MAX as i64))]
+    pub max_priority: i32,
     /// What to log, as a tracing filter such as info or quorate=debug
     #[arg(long, value_name = "FILTER", env = "QUORATE_LOG", default_value = "info")]
     pub log: String,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(n) => Ok(n),
+        Err(error) => Err(format!("{error}")),
+    }
 }

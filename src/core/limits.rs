@@ -113,6 +113,8 @@ pub const FRAME_BYTES: usize = 1 << 20;
 pub const REQUEST_BYTES: usize = 4 << 20;
 /// Messages waiting for one stream; a stream that lets more gather is closed.
 pub const SESSION_QUEUE: usize = 65_536;
+/// Messages of one stream that may be waiting for the engine and the disk; then its reader waits.
+pub const SESSION_UNSETTLED: u32 = 1_024;
 /// Most participants on one stream.
 pub const PARTICIPANTS_PER_SESSION: usize = 100_000;
 /// Most free ranges in one answer.
@@ -134,6 +136,8 @@ pub const ENGINE_QUEUE: usize = 16_384;
 pub const LIVE_MEETINGS: usize = 20_000;
 /// Greatest step from one life of the store to the next.
 pub const GENERATION_STEP: u64 = 4_096;
+/// Requests and watches that one caller may have open, unless configured otherwise.
+pub const REQUESTS_PER_CALLER: usize = 2_000;
 /// Most transactions in one commit group.
 pub const COMMIT_GROUP: usize = 512;
 /// Events kept for replay.

@@ -10,7 +10,7 @@ use crate::core::coordinator::{Command, Counters, Reply};
 use crate::core::ids::SessionId;
 
 use super::directory::Directory;
-use super::run::ToEngine;
+use super::run::{ToEngine, Waiting};
 use super::session::Session;
 use super::store::Reader;
 
@@ -42,6 +42,23 @@ pub struct EngineHandle {
     pub(super) events: watch::Receiver<u64>,
 }
 
+/// Something of the caller's that is kept until its command is answered, whether or not the caller still waits.
+#[derive(Default)]
+pub struct Seat(Option<Box<dyn Send>>);
+
+impl Seat {
+    /// Keeps it.
+    pub fn taken(kept: impl Send + 'static) -> Self {
+        Self(Some(Box::new(kept)))
+    }
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Seat").field(&self.0.is_some()).finish()
+    }
+}
+
 /// The reader, wrapped for `Debug`.
 #[derive(Clone)]
 pub(super) struct Shared(pub(super) Arc<dyn Reader>);
@@ -55,9 +72,16 @@ impl std::fmt::Debug for Shared {
 impl EngineHandle {
     /// Hands in a command and waits for its reply. Whoever stops waiting stops nothing (PROTOCOL.md: an organizer
     /// that hangs up ends nothing).
-    pub async fn call(&self, command: Command, deadline: Option<Duration>) -> Result<Reply, EngineError> {
+    /// `seat` is given up when the command is answered.
+    pub async fn call(
+        &self,
+        command: Command,
+        deadline: Option<Duration>,
+        seat: Seat,
+    ) -> Result<Reply, EngineError> {
         let (reply, answer) = oneshot::channel();
-        self.send(ToEngine::Command { command: Box::new(command), deadline, reply }).await?;
+        self.send(ToEngine::Command { command: Box::new(command), deadline, reply: Waiting { reply, seat } })
+            .await?;
         answer.await.map_err(|_| EngineError::Stopped)?
     }
 

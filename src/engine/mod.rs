@@ -13,6 +13,6 @@ mod writer;
 
 pub use clock::Clock;
 pub use directory::{Directory, DirectoryChange, ParticipantView};
-pub use handle::{EngineError, EngineHandle};
+pub use handle::{EngineError, EngineHandle, Seat};
 pub use run::start;
 pub use session::{End, Outgoing, Place, Session};

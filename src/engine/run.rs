@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::clock::Clock;
 use super::directory::Directory;
-use super::handle::{EngineError, EngineHandle, Shared};
+use super::handle::{EngineError, EngineHandle, Seat, Shared};
 use super::session::{End, Outgoing, Place, SessionSender};
 use super::store::{Operation, OperationResult, Store, StoreError};
 use super::writer::{Answer, Ask, Writer};
@@ -32,13 +32,29 @@ pub(super) enum ToEngine {
     Command {
         command: Box<Command>,
         deadline: Option<Duration>,
-        reply: oneshot::Sender<Result<Reply, EngineError>>,
+        reply: Waiting,
     },
     Open(SessionId, SessionSender),
-    Agent(SessionId, Vec<(Place, AgentMessage)>),
+    /// What an agent host said. The permit is given back when all that it caused is on disk.
+    Agent(SessionId, Vec<(Place, AgentMessage)>, OwnedSemaphorePermit),
     Closed(SessionId),
     Drain(Duration, oneshot::Sender<()>),
     Counters(oneshot::Sender<Counters>),
+}
+
+/// Who waits for a reply.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) reply: oneshot::Sender<Result<Reply, EngineError>>,
+    pub(super) seat: Seat,
+}
+
+impl Waiting {
+    fn answer(self, reply: Result<Reply, EngineError>) {
+        // Callers that hung up need no answer; an organizer asks again with its request id.
+        self.reply.send(reply).ok();
+        drop(self.seat);
+    }
 }
 
 /// Starts the engine over a store: reads what is live, and runs until the last handle is gone or it is drained.
@@ -72,6 +88,8 @@ pub async fn start(
         restarted: None,
         sessions: HashMap::new(),
         replies: HashMap::new(),
+        permits: Vec::new(),
+        committing_permits: Vec::new(),
         next_ticket: 0,
         place: Place::default(),
         directory: directory.clone(),
@@ -115,7 +133,10 @@ struct Engine {
     /// When the core last started over.
     restarted: Option<tokio::time::Instant>,
     sessions: HashMap<SessionId, SessionSender>,
-    replies: HashMap<Ticket, oneshot::Sender<Result<Reply, EngineError>>>,
+    replies: HashMap<Ticket, Waiting>,
+    /// Of the streams whose messages caused what is gathered, and what is on its way to the disk.
+    permits: Vec<OwnedSemaphorePermit>,
+    committing_permits: Vec<OwnedSemaphorePermit>,
     next_ticket: u64,
     /// Where the agent's message stands that the core is being told.
     place: Place,
@@ -188,6 +209,10 @@ impl Engine {
             Operation::Apply(transaction) => transaction.writes.iter().any(|w| matches!(w, Write::Event(_))),
             Operation::Read(_) => false,
         };
+        // What is left for the next group keeps its permits: the last of a stream's messages may be among it.
+        if self.gathered.is_empty() {
+            self.committing_permits.append(&mut self.permits);
+        }
         self.has_events = group.iter().any(is_event);
         self.committing = true;
         // There is room for one question, and none is open; a thread that is gone answers nothing, which ends the loop.
@@ -199,6 +224,7 @@ impl Engine {
 
     fn answered(&mut self, answer: Answer) {
         self.committing = false;
+        self.committing_permits.clear();
         match answer {
             Answer::Ran(Ok(results)) => {
                 if self.has_events {
@@ -226,10 +252,10 @@ impl Engine {
         tracing::error!(%error, "the store failed: starting over from what it has");
         self.core = None;
         self.gathered.clear();
+        self.permits.clear();
         self.end_all(End::StoreFailed);
         for (_, reply) in self.replies.drain() {
-            // Callers that hung up need no answer.
-            reply.send(Err(EngineError::StoreUnavailable)).ok();
+            reply.answer(Err(EngineError::StoreUnavailable));
         }
         let now = tokio::time::Instant::now();
         self.retry = Some(self.restarted.map_or(now, |restarted| now.max(restarted + STORE_PAUSE)));
@@ -270,9 +296,7 @@ impl Engine {
                 self.replies.insert(ticket, reply);
                 self.handle(Input::Command { ticket, command: *command, deadline });
             }
-            ToEngine::Command { reply, .. } => {
-                reply.send(Err(EngineError::StoreUnavailable)).ok();
-            }
+            ToEngine::Command { reply, .. } => reply.answer(Err(EngineError::StoreUnavailable)),
             ToEngine::Open(id, mut sender) => match (&self.core, &self.drain) {
                 (None, _) => sender.end(End::StoreFailed),
                 (_, Some(_)) => sender.end(End::ShuttingDown),
@@ -282,12 +306,15 @@ impl Engine {
                     self.sessions.insert(id, sender);
                 }
             },
-            ToEngine::Agent(id, messages) => {
+            ToEngine::Agent(id, messages, permit) => {
                 for (place, message) in messages {
                     if self.sessions.contains_key(&id) {
                         self.place = place;
                         self.handle(Input::Agent(id, message));
                     }
+                }
+                if !self.gathered.is_empty() {
+                    self.permits.push(permit);
                 }
             }
             ToEngine::Closed(id) => self.closed(id),
@@ -346,8 +373,7 @@ impl Engine {
                 }
                 Effect::Reply(ticket, reply) => {
                     if let Some(waiting) = self.replies.remove(&ticket) {
-                        // An organizer that hung up asks again with its request id.
-                        waiting.send(Ok(reply)).ok();
+                        waiting.answer(Ok(reply));
                     }
                 }
                 Effect::Participant(row, since) => self.directory.set(row, since),

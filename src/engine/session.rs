@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::core::coordinator::Rejected;
 use crate::core::ids::{ParticipantId, SessionId};
@@ -79,6 +79,8 @@ pub struct Session {
     queue: Option<mpsc::Receiver<Outgoing>>,
     end: Option<oneshot::Receiver<End>>,
     gone: Arc<AtomicBool>,
+    /// A permit for each message that may be on its way.
+    unsettled: Arc<Semaphore>,
 }
 
 impl Session {
@@ -87,7 +89,8 @@ impl Session {
         let (end_in, end_out) = oneshot::channel();
         let gone = Arc::new(AtomicBool::new(false));
         let sender = SessionSender { queue: queue_in, end: Some(end_in), gone: gone.clone() };
-        (Self { id, engine, queue: Some(queue_out), end: Some(end_out), gone }, sender)
+        let unsettled = Arc::new(Semaphore::new(limits::SESSION_UNSETTLED as usize));
+        (Self { id, engine, queue: Some(queue_out), end: Some(end_out), gone, unsettled }, sender)
     }
 
     /// The outgoing half, once: messages, and the end.
@@ -95,9 +98,17 @@ impl Session {
         Some((self.queue.take()?, self.end.take()?))
     }
 
-    /// Hands in what the agent host said, in order; waits while the engine is busy.
+    /// Hands in what the agent host said, in order. Waits while the engine is busy, and while more of this stream's than
+    /// `limits::SESSION_UNSETTLED` messages are not settled: whoever floods is slowed down, and nobody else.
     pub async fn received(&self, messages: Vec<(Place, AgentMessage)>) -> Result<(), EngineError> {
-        self.engine.send_at_leisure(ToEngine::Agent(self.id, messages)).await
+        let mut messages = messages.into_iter().peekable();
+        while messages.peek().is_some() {
+            let some: Vec<_> = messages.by_ref().take(limits::SESSION_UNSETTLED as usize).collect();
+            let permits = self.unsettled.clone().acquire_many_owned(some.len() as u32);
+            let permit = permits.await.map_err(|_| EngineError::Stopped)?;
+            self.engine.send_at_leisure(ToEngine::Agent(self.id, some, permit)).await?;
+        }
+        Ok(())
     }
 }
 

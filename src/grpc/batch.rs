@@ -1,6 +1,7 @@
 //! Many meetings in one call: each is a meeting of its own, started when those before it that share an attendee
 //! are decided.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -16,8 +17,9 @@ pub(super) async fn run(
     organizer: Organizer,
     requests: Vec<Result<ScheduleRequest, InvalidRequest>>,
     deadline: Option<Duration>,
+    caller: Option<IpAddr>,
 ) -> Result<Vec<pb::BatchOutcome>, ApiError> {
-    let all = tokio::spawn(run_all(organizer, requests, deadline));
+    let all = tokio::spawn(run_all(organizer, requests, deadline, caller));
     all.await.map_err(|error| {
         tracing::error!(%error, "a batch did not come to its end");
         ApiError::Internal
@@ -28,6 +30,7 @@ async fn run_all(
     organizer: Organizer,
     requests: Vec<Result<ScheduleRequest, InvalidRequest>>,
     deadline: Option<Duration>,
+    caller: Option<IpAddr>,
 ) -> Vec<pb::BatchOutcome> {
     let until = deadline.map(|deadline| Instant::now() + deadline);
     let items: Vec<BatchItem> = requests.iter().flatten().map(item).collect();
@@ -50,7 +53,7 @@ async fn run_all(
             let before = waits.iter().map(|i| decided[*i].clone()).collect();
             let organizer = organizer.clone();
             // Only the task has the sender: however it ends, those behind it go on.
-            tasks.spawn(async move { (index, one(organizer, request, before, done, until).await) });
+            tasks.spawn(async move { (index, one(organizer, request, before, done, (until, caller)).await) });
         }
     }
     while let Some(ended) = tasks.join_next().await {
@@ -77,14 +80,14 @@ async fn one(
     request: ScheduleRequest,
     before: Vec<watch::Receiver<bool>>,
     done: watch::Sender<bool>,
-    until: Option<Instant>,
+    (until, caller): (Option<Instant>, Option<IpAddr>),
 ) -> Result<pb::Meeting, ApiError> {
     for mut other in before {
         // A sender that is gone has ended, however: nothing is left to wait for.
         other.wait_for(|decided| *decided).await.ok();
     }
     let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-    let meeting = organizer.schedule(request, left).await;
+    let meeting = organizer.schedule(request, left, caller).await;
     done.send_replace(true);
     meeting
 }

@@ -3,11 +3,13 @@
 //! Invariant: no decision and no commit lives in a handler's future; it is dropped when its client leaves.
 
 mod batch;
+mod callers;
 mod join;
 mod organizer;
 mod server;
 mod watch;
 
+pub use callers::CallerLimits;
 pub use server::{BoxError, Grpc, ServeError, serve};
 
 use crate::core::coordinator::{Refused, Reply};

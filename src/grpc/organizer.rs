@@ -1,17 +1,19 @@
 //! `SchedulerService`: organizers.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio_stream::Stream;
+use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::callers::{Callers, caller};
 use super::{batch, engine_failed, refused, store_failed, unexpected, watch};
 use crate::core::coordinator::{Command, Reply};
 use crate::core::model::Meeting;
-use crate::engine::EngineHandle;
 use crate::engine::store::{MeetingFilter, MeetingKey};
+use crate::engine::{EngineHandle, Seat};
 use crate::wire::requests::{self, ListRequest, ScheduleRequest};
 use crate::wire::{ApiError, meetings, pages, pb};
 
@@ -21,6 +23,7 @@ type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[derive(Clone, Debug)]
 pub(super) struct Organizer {
     pub(super) engine: EngineHandle,
+    pub(super) callers: Callers,
     /// Ends the streams at shutdown.
     pub(super) stop: CancellationToken,
 }
@@ -44,14 +47,24 @@ pub(super) fn deadline<T>(request: &Request<T>) -> Option<Duration> {
     }
 }
 
+/// The stream, which keeps its caller's seat until it ends.
+fn seated<T>(stream: impl Stream<Item = Result<T, Status>> + Send + 'static, seat: Seat) -> Boxed<T> {
+    Box::pin(stream.map(move |item| {
+        let _kept = &seat;
+        item
+    }))
+}
+
 impl Organizer {
     pub(super) async fn schedule(
         &self,
         request: ScheduleRequest,
         deadline: Option<Duration>,
+        caller: Option<IpAddr>,
     ) -> Result<pb::Meeting, ApiError> {
+        self.callers.may_ask_for(&request.spec, "spec")?;
         let (id, understood) = (request.request_id.clone(), request.validate_only.then(|| request.clone()));
-        match self.call(Command::Schedule(Box::new(request)), deadline).await? {
+        match self.call(Command::Schedule(Box::new(request)), deadline, caller).await? {
             Reply::Meeting(meeting) => Ok(match understood {
                 Some(request) => meetings::understood(&request, &meeting.spec, &meeting.time_zone),
                 None => meetings::meeting(&meeting),
@@ -61,8 +74,14 @@ impl Organizer {
         }
     }
 
-    async fn call(&self, command: Command, deadline: Option<Duration>) -> Result<Reply, ApiError> {
-        self.engine.call(command, deadline).await.map_err(engine_failed)
+    async fn call(
+        &self,
+        command: Command,
+        deadline: Option<Duration>,
+        caller: Option<IpAddr>,
+    ) -> Result<Reply, ApiError> {
+        let seat = self.callers.seat(caller)?;
+        self.engine.call(command, deadline, seat).await.map_err(engine_failed)
     }
 
     /// Changes a meeting; the failure says why it stands as before.
@@ -70,8 +89,9 @@ impl Organizer {
         &self,
         command: Command,
         deadline: Option<Duration>,
+        caller: Option<IpAddr>,
     ) -> Result<(pb::Meeting, Option<pb::Failure>), ApiError> {
-        match self.call(command, deadline).await? {
+        match self.call(command, deadline, caller).await? {
             Reply::Changed(meeting, failure) => {
                 let failure = failure.map(|failure| meetings::failure(&failure, &[]));
                 Ok((meetings::meeting(&meeting), failure))
@@ -124,10 +144,11 @@ impl pb::scheduler_service_server::SchedulerService for Organizer {
         &self,
         request: Request<pb::FindMeetingTimesRequest>,
     ) -> Result<Response<pb::FindMeetingTimesResponse>, Status> {
-        let deadline = deadline(&request);
+        let (deadline, caller) = (deadline(&request), caller(&request));
         let find = requests::find(request.into_inner()).map_err(ApiError::from)?;
+        self.callers.may_ask_for(&find.spec, "spec").map_err(ApiError::from)?;
         let command = Command::Find { spec: find.spec, options: find.options, limit: find.limit };
-        match self.call(command, deadline).await? {
+        match self.call(command, deadline, caller).await? {
             Reply::Found { candidates, failure, counts, time_zone } => {
                 Ok(Response::new(meetings::found(&candidates, failure.as_ref(), &counts, &time_zone)))
             }
@@ -140,9 +161,9 @@ impl pb::scheduler_service_server::SchedulerService for Organizer {
         &self,
         request: Request<pb::ScheduleMeetingRequest>,
     ) -> Result<Response<pb::ScheduleMeetingResponse>, Status> {
-        let deadline = deadline(&request);
+        let (deadline, caller) = (deadline(&request), caller(&request));
         let request = requests::schedule(request.into_inner()).map_err(ApiError::from)?;
-        let meeting = Some(self.schedule(request, deadline).await?);
+        let meeting = Some(self.schedule(request, deadline, caller).await?);
         Ok(Response::new(pb::ScheduleMeetingResponse { meeting }))
     }
 
@@ -150,9 +171,9 @@ impl pb::scheduler_service_server::SchedulerService for Organizer {
         &self,
         request: Request<pb::BatchScheduleMeetingsRequest>,
     ) -> Result<Response<pb::BatchScheduleMeetingsResponse>, Status> {
-        let deadline = deadline(&request);
+        let (deadline, caller) = (deadline(&request), caller(&request));
         let requests = requests::batch(request.into_inner()).map_err(ApiError::from)?;
-        let outcomes = batch::run(self.clone(), requests, deadline).await?;
+        let outcomes = batch::run(self.clone(), requests, deadline, caller).await?;
         Ok(Response::new(pb::BatchScheduleMeetingsResponse { outcomes }))
     }
 
@@ -179,12 +200,12 @@ impl pb::scheduler_service_server::SchedulerService for Organizer {
         &self,
         request: Request<pb::RescheduleMeetingRequest>,
     ) -> Result<Response<pb::RescheduleMeetingResponse>, Status> {
-        let deadline = deadline(&request);
+        let (deadline, caller) = (deadline(&request), caller(&request));
         let r = requests::reschedule(request.into_inner()).map_err(ApiError::from)?;
         let (meeting, version, slot) = (r.meeting, r.version, r.slot);
         let (window, duration, options) = (r.window, r.duration, r.options);
         let command = Command::Reschedule { meeting, version, slot, window, duration, options };
-        let (meeting, failure) = self.change(command, deadline).await?;
+        let (meeting, failure) = self.change(command, deadline, caller).await?;
         Ok(Response::new(pb::RescheduleMeetingResponse { meeting: Some(meeting), failure }))
     }
 
@@ -192,10 +213,10 @@ impl pb::scheduler_service_server::SchedulerService for Organizer {
         &self,
         request: Request<pb::CancelMeetingRequest>,
     ) -> Result<Response<pb::CancelMeetingResponse>, Status> {
-        let deadline = deadline(&request);
+        let (deadline, caller) = (deadline(&request), caller(&request));
         let r = requests::cancel(request.into_inner()).map_err(ApiError::from)?;
         let command = Command::Cancel { meeting: r.meeting, version: r.version };
-        let (meeting, _) = self.change(command, deadline).await?;
+        let (meeting, _) = self.change(command, deadline, caller).await?;
         Ok(Response::new(pb::CancelMeetingResponse { meeting: Some(meeting) }))
     }
 
@@ -203,11 +224,11 @@ impl pb::scheduler_service_server::SchedulerService for Organizer {
         &self,
         request: Request<pb::UpdateMeetingRequest>,
     ) -> Result<Response<pb::UpdateMeetingResponse>, Status> {
-        let deadline = deadline(&request);
+        let (deadline, caller) = (deadline(&request), caller(&request));
         let r = requests::update(request.into_inner()).map_err(ApiError::from)?;
         let command =
             Command::Update { meeting: r.meeting, version: r.version, change: r.change, options: r.options };
-        let (meeting, failure) = self.change(command, deadline).await?;
+        let (meeting, failure) = self.change(command, deadline, caller).await?;
         Ok(Response::new(pb::UpdateMeetingResponse { meeting: Some(meeting), failure }))
     }
 
@@ -217,8 +238,10 @@ impl pb::scheduler_service_server::SchedulerService for Organizer {
         &self,
         request: Request<pb::WatchMeetingsRequest>,
     ) -> Result<Response<Self::WatchMeetingsStream>, Status> {
+        let seat = self.callers.seat(caller(&request))?;
         let request = requests::watch_meetings(request.into_inner()).map_err(ApiError::from)?;
-        Ok(Response::new(Box::pin(watch::meetings(self.clone(), request).await?)))
+        let events = watch::meetings(self.clone(), request).await?;
+        Ok(Response::new(seated(events, seat)))
     }
 
     async fn list_participants(
@@ -251,8 +274,9 @@ impl pb::scheduler_service_server::SchedulerService for Organizer {
 
     async fn watch_participants(
         &self,
-        _request: Request<pb::WatchParticipantsRequest>,
+        request: Request<pb::WatchParticipantsRequest>,
     ) -> Result<Response<Self::WatchParticipantsStream>, Status> {
-        Ok(Response::new(Box::pin(watch::participants(self.clone()))))
+        let seat = self.callers.seat(caller(&request))?;
+        Ok(Response::new(seated(watch::participants(self.clone()), seat)))
     }
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use super::callers::{CallerLimits, Callers};
 use super::join::Join;
 use super::organizer::Organizer;
 use crate::core::limits;
@@ -44,6 +45,8 @@ pub struct Grpc {
     pub engine: EngineHandle,
     /// Cancelled when streams have to end.
     pub stop: CancellationToken,
+    /// What each caller may ask for.
+    pub limits: CallerLimits,
 }
 
 /// Serves until `until` comes: then the health service says NOT_SERVING, the engine drains, streams end with
@@ -62,7 +65,11 @@ pub async fn serve(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
-    let organizer = Organizer { engine: grpc.engine.clone(), stop: grpc.stop.clone() };
+    let organizer = Organizer {
+        engine: grpc.engine.clone(),
+        callers: Callers::new(grpc.limits),
+        stop: grpc.stop.clone(),
+    };
     let organizer = SchedulerServiceServer::new(organizer).max_decoding_message_size(limits::REQUEST_BYTES);
     let join = Join { engine: grpc.engine.clone() };
     let join = ParticipantServiceServer::new(join).max_decoding_message_size(limits::FRAME_BYTES);

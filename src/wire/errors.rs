@@ -55,6 +55,14 @@ pub enum ApiError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// One caller has too much open.
+    #[error("this caller has {max} requests open already, as many as it may; try again in {retry_after:?}")]
+    CallerLimit {
+        /// How many it may have.
+        max: usize,
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The reader of a stream is too slow.
     #[error("the stream is read too slowly: too many messages wait for it")]
     SlowReader,
@@ -110,6 +118,7 @@ impl ApiError {
             Self::MeetingNotConfirmed(_) => (Code::FailedPrecondition, "MEETING_NOT_CONFIRMED"),
             Self::MeetingFailed => (Code::FailedPrecondition, "MEETING_FAILED"),
             Self::Overloaded { .. } => (Code::ResourceExhausted, "OVERLOADED"),
+            Self::CallerLimit { .. } => (Code::ResourceExhausted, "CALLER_LIMIT"),
             Self::SlowReader => (Code::ResourceExhausted, "SLOW_READER"),
             Self::ShuttingDown => (Code::Unavailable, "SHUTTING_DOWN"),
             Self::StoreUnavailable => (Code::Unavailable, "STORE_UNAVAILABLE"),
@@ -162,7 +171,7 @@ impl From<ApiError> for Status {
                 let violations = violations.map(|v| PbViolation::new(v.field, v.description));
                 details.set_bad_request(violations.collect::<Vec<_>>());
             }
-            ApiError::Overloaded { retry_after } => {
+            ApiError::Overloaded { retry_after } | ApiError::CallerLimit { retry_after, .. } => {
                 details.set_retry_info(Some(*retry_after));
             }
             _ => {}

@@ -94,7 +94,8 @@ reflects!(reflection_for_old_clients, v1alpha);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_than_can_be_worked_on_is_refused_with_a_time_to_come_back() {
     use quorate::core::limits::{BATCH, LIVE_MEETINGS};
-    let world = World::start().await;
+    use quorate::grpc::CallerLimits;
+    let world = World::start_limited(CallerLimits { open: usize::MAX, ..CallerLimits::default() }).await;
     let host = world.host(vec![Person::new("alice").free(8, 17)]).await;
     // Each waits for somebody of its own to connect.
     let waiting = |name: &str| ask(&[name]).connect_timeout(Duration::from_secs(120)).0;

@@ -29,6 +29,11 @@ fn every_error_has_its_code_and_reason() {
         ),
         (ApiError::MeetingFailed, Code::FailedPrecondition, "MEETING_FAILED"),
         (ApiError::Overloaded { retry_after: Duration::from_secs(1) }, Code::ResourceExhausted, "OVERLOADED"),
+        (
+            ApiError::CallerLimit { max: 7, retry_after: Duration::from_secs(1) },
+            Code::ResourceExhausted,
+            "CALLER_LIMIT",
+        ),
         (ApiError::SlowReader, Code::ResourceExhausted, "SLOW_READER"),
         (ApiError::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN"),
         (ApiError::StoreUnavailable, Code::Unavailable, "STORE_UNAVAILABLE"),
@@ -39,7 +44,7 @@ fn every_error_has_its_code_and_reason() {
         (ApiError::Internal, Code::Internal, "INTERNAL"),
     ];
     for (error, code, reason) in table {
-        let retry = matches!(error, ApiError::Overloaded { .. });
+        let retry = matches!(error, ApiError::Overloaded { .. } | ApiError::CallerLimit { .. });
         let batch = error.batch_error();
         assert_eq!((batch.code, batch.reason.as_str()), (code as i32, reason));
         assert_eq!(batch.message, error.to_string());

@@ -426,7 +426,7 @@ impl Coordinator {
             // Not known here: there is nothing to leave, and the agent may forget it.
             (None, Some(n)) => {
                 let attempt = Attempt::new(meeting.clone(), n);
-                self.release_one(now, participant, attempt, ReleaseCause::Withdrawn);
+                self.release_unknown(participant, attempt, ReleaseCause::Withdrawn);
             }
             _ => self.withdraw_booked(now, &participant, n, &reason, found),
         }

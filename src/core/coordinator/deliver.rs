@@ -186,6 +186,17 @@ impl Coordinator {
         self.apply(Transaction { conditions, writes }, Pending::Deliver(vec![delivery]));
     }
 
+    /// Releases an attempt that the store does not know. Nothing has to outlast a crash, as the agent asks until it hears it,
+    /// and whoever asks about attempts that never were must not fill the disk.
+    pub(super) fn release_unknown(
+        &mut self,
+        participant: ParticipantId,
+        attempt: Attempt,
+        cause: ReleaseCause,
+    ) {
+        self.send_all([participant], &SchedulerMessage::Release { attempt, cause });
+    }
+
     /// An agent holds an attempt that is not live: what the store says of it decides.
     pub(super) fn ask_what_became(&mut self, participant: ParticipantId, attempt: Attempt) {
         self.read(Read::Attempt(attempt.clone()), Pending::ReadAttempt { participant, attempt });
@@ -205,7 +216,7 @@ impl Coordinator {
         }
         let (participant, attempt) = (participant.clone(), attempt.clone());
         let Some((row, meeting)) = found else {
-            return self.release_one(now, participant, attempt, ReleaseCause::Aborted);
+            return self.release_unknown(participant, attempt, ReleaseCause::Aborted);
         };
         let joins = planted(Planted::CommitSetRecomputed);
         let booked = row.commit_set.contains(&participant) || joins;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use quorate::app::serve::{Scheduler, Storage};
+use quorate::grpc::CallerLimits;
 use tonic::transport::Channel;
 
 use super::pb::scheduler_service_client::SchedulerServiceClient;
@@ -31,6 +32,21 @@ impl World {
         let scheduler = Scheduler::start(listen, storage).await.expect("a scheduler");
         let client = client_of(&scheduler.url()).await;
         Self { scheduler, client }
+    }
+
+    /// With other limits for each caller.
+    pub async fn start_limited(limits: CallerLimits) -> Self {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let scheduler = Scheduler::start_limited(listen, Storage::Memory, limits).await.expect("a scheduler");
+        let client = client_of(&scheduler.url()).await;
+        Self { scheduler, client }
+    }
+
+    /// A client that calls from another address of this machine.
+    pub async fn client_from(&self, address: &str) -> Client {
+        let endpoint =
+            Channel::from_shared(self.url()).unwrap().local_address(Some(address.parse().unwrap()));
+        Client::new(within("a connection", endpoint.connect()).await.expect("a connection"))
     }
 
     /// A host with these people, connected and registered.
