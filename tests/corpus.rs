@@ -8,6 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use chrono::{NaiveDate, Timelike};
+use jiff::tz::TimeZone;
+use quorate::agent::calendar::Calendar;
+use quorate::core::time::TimeRange;
+
 /// Longest time for one file, on a busy machine and without optimisation. Each takes far less; what takes longer would
 /// let an agent or a scheduler stand still.
 const PER_FILE: Duration = Duration::from_secs(60);
@@ -61,6 +66,59 @@ fn every_folder_has_a_target_and_every_target_a_folder() {
         .collect();
     folders.sort();
     assert_eq!(folders, properties::TARGETS.map(|(name, _)| name));
+}
+
+/// 09:00 on the first of a month, if that is a whole number of 11 seconds after the start: about once a year, and
+/// sometimes with years between, in which the rule is followed for hundreds of thousands of seconds in vain.
+#[test]
+fn a_rule_that_is_given_up_is_never_free() {
+    let at = |year, month| NaiveDate::from_ymd_opt(year, month, 1).and_then(|day| day.and_hms_opt(9, 0, 0));
+    let starts: Vec<_> = (2026..2066)
+        .flat_map(|year| (1..=12).filter_map(move |month| at(year, month)))
+        .filter(|start| (*start - at(2026, 1).expect("the start")).num_seconds() % 11 == 0)
+        .collect();
+    assert!(starts.len() > 30);
+    for end in ["", ";COUNT=1000"] {
+        let rule = format!("FREQ=SECONDLY;INTERVAL=11;BYMONTHDAY=1;BYHOUR=9;BYMINUTE=0;BYSECOND=0{end}");
+        let event = format!("BEGIN:VEVENT\nDTSTART:20260101T090000Z\nDURATION:PT1M\nRRULE:{rule}\nEND:VEVENT");
+        let text = format!("BEGIN:VCALENDAR\n{event}\nEND:VCALENDAR\n");
+        // An error would do as well: what is not known is not free.
+        let Ok(calendar) = Calendar::parse("alice.ics", &text) else { continue };
+        for start in &starts {
+            let start = start.and_utc();
+            let minute = TimeRange { start, end: start + chrono::Duration::minutes(1) };
+            if let Ok(busy) = calendar.busy(minute, &TimeZone::UTC) {
+                assert_eq!(busy.blocked(true), [minute], "{rule}");
+            }
+        }
+    }
+}
+
+/// "Every 45 minutes between nine and twelve" and the like: an INTERVAL that is no part of an hour, with BYHOUR.
+#[test]
+fn an_interval_that_is_no_part_of_an_hour_keeps_its_phase() {
+    let start = NaiveDate::from_ymd_opt(2026, 1, 5).and_then(|day| day.and_hms_opt(9, 0, 0)).expect("a time");
+    let rules = [
+        ("FREQ=MINUTELY;INTERVAL=45;BYHOUR=9,10,11", 45 * 60, 9..12, 0..60),
+        ("FREQ=MINUTELY;INTERVAL=50;BYHOUR=9,14,20;COUNT=25", 50 * 60, 9..21, 0..60),
+        ("FREQ=SECONDLY;INTERVAL=1000;BYHOUR=9,10,11;BYMINUTE=0,1,2,3,4,5,6,7,8,9;COUNT=40", 1_000, 9..12, 0..10),
+    ];
+    for (rule, seconds, hours, minutes) in rules {
+        let listed = |hour: &u32| !rule.contains("14,20") || [9, 14, 20].contains(hour);
+        let count = rule.split("COUNT=").nth(1).map_or(usize::MAX, |count| count.parse().expect("a number"));
+        let starts: Vec<_> = (0..20 * 86_400 / seconds)
+            .map(|n| (start + chrono::Duration::seconds(n * seconds)).and_utc())
+            .filter(|at| hours.contains(&at.hour()) && listed(&at.hour()) && minutes.contains(&at.minute()))
+            .take(count)
+            .map(|start| TimeRange { start, end: start + chrono::Duration::minutes(1) })
+            .collect();
+        let event = format!("BEGIN:VEVENT\nDTSTART:20260105T090000Z\nDURATION:PT1M\nRRULE:{rule}\nEND:VEVENT");
+        let text = format!("BEGIN:VCALENDAR\n{event}\nEND:VCALENDAR\n");
+        let calendar = Calendar::parse("alice.ics", &text).unwrap_or_else(|e| panic!("{rule}: {e}"));
+        let window = TimeRange { start: start.and_utc(), end: start.and_utc() + chrono::Duration::days(20) };
+        let busy = calendar.busy(window, &TimeZone::UTC).unwrap_or_else(|e| panic!("{rule}: {e}"));
+        assert_eq!(busy.blocked(true), starts, "{rule}");
+    }
 }
 
 macro_rules! replays {

@@ -33,11 +33,11 @@ pub use zones::known_zone;
 
 /// How the UIDs of the events end that we write ourselves.
 pub const OWN_UID_SUFFIX: &str = "@quorate";
-/// Occurrences of one rule that one query looks at; the time after them counts as busy.
+/// Steps along one rule that one query makes: occurrences, and periods without one. The time after them counts as busy.
 pub const MAX_STEPS_PER_RULE: usize = 50_000;
-/// Occurrences that one query looks at altogether; more is an error.
+/// Steps that one query makes altogether; more is an error.
 pub const MAX_STEPS_PER_QUERY: usize = 1_000_000;
-/// Occurrences that reading a file looks at to learn when counted rules end.
+/// Steps that reading a file makes, to learn when rules begin and when counted ones end.
 pub const MAX_STEPS_PER_FILE: usize = 2_000_000;
 /// Recurrence rules of one event; RFC 5545 advises one.
 pub const MAX_RULES_PER_EVENT: usize = 16;

@@ -72,6 +72,7 @@ pub(super) fn series(
     let mut found: Vec<Series> = Vec::new();
     let mut by_uid: HashMap<&str, usize> = HashMap::new();
     let mut dead_rules = 0;
+    let mut steps = Steps::new(MAX_STEPS_PER_FILE);
     for component in all {
         let uid = component.first("UID").map(|uid| uid.value.as_str()).filter(|uid| !uid.is_empty());
         if !keep_own && uid.is_some_and(|uid| uid.ends_with(OWN_UID_SUFFIX)) {
@@ -96,6 +97,10 @@ pub(super) fn series(
             }
             match entry {
                 Entry::Master(event) => {
+                    if !event.rules.iter().all(|rule| steps.take(rule.first_steps())) {
+                        let reason = format!("rules take more than {MAX_STEPS_PER_FILE} steps to read");
+                        return Err((event.line, reason));
+                    }
                     dead_rules += event.rules.iter().filter(|rule| rule.is_dead()).count();
                     if dead_rules > MAX_DEAD_RULES {
                         let reason = format!("more than {MAX_DEAD_RULES} rules that never match");
@@ -108,7 +113,6 @@ pub(super) fn series(
             }
         }
     }
-    let mut steps = Steps::new(MAX_STEPS_PER_FILE);
     for series in &mut found {
         series.settle(&mut steps);
     }

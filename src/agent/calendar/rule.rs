@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use chrono::{DateTime, Datelike, NaiveDateTime, TimeDelta};
+use chrono::{DateTime, Datelike, NaiveDateTime, TimeDelta, Timelike};
 use rrule::{Frequency, RRule, RRuleSet, Tz, Unvalidated};
 
 use super::value::{excerpt, local_time};
@@ -15,7 +15,12 @@ pub(super) const MAX_RULE_BYTES: usize = 4_096;
 /// A rule may name this many times in one of its periods (a year of hours has 8,784).
 pub(super) const MAX_TIMES_PER_PERIOD: usize = 50_000;
 
-/// How many occurrences may still be looked at.
+/// Hours, minutes or seconds without an occurrence that are passed over in one step.
+const PASSED_PER_STEP: i64 = 8;
+/// The crate looks at no more periods than this for one occurrence.
+const CRATE_PERIODS: i64 = 100_000;
+
+/// How much may still be looked at: an occurrence is a step, and so is a day, week, month or year without one.
 #[derive(Debug)]
 pub(super) struct Steps(usize);
 
@@ -24,10 +29,10 @@ impl Steps {
         Self(steps)
     }
 
-    /// Takes one step; `false` if none is left.
-    pub fn take(&mut self) -> bool {
-        let left = self.0 > 0;
-        self.0 = self.0.saturating_sub(1);
+    /// Takes so many steps; `false` if fewer are left.
+    pub fn take(&mut self, steps: usize) -> bool {
+        let left = self.0 >= steps;
+        self.0 = self.0.saturating_sub(steps);
         left
     }
 
@@ -62,11 +67,14 @@ enum Until {
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
     rule: RRule,
+    limits: Option<Limits>,
     until: Option<Until>,
     /// The rule repeats itself after this time, if that is an exact time.
     period: Option<TimeDelta>,
     /// It never matches (30 February): looked for once, in 100,000 periods, and never again.
     dead: bool,
+    /// Steps that looking for the first occurrence takes.
+    first_steps: usize,
 }
 
 impl Rule {
@@ -76,9 +84,10 @@ impl Rule {
             return Err("unreadable recurrence rule: too long or not ASCII".to_owned());
         }
         let wrong = |e: &dyn std::fmt::Display| format!("unreadable recurrence rule: {}", one_line(e));
-        let (rest, until) = normalise(text, start, is_date).map_err(|e| wrong(&e))?;
+        let (rest, until, limits) = normalise(text, start, is_date).map_err(|e| wrong(&e))?;
         let rule: RRule<Unvalidated> = rest.parse().map_err(|e| wrong(&e))?;
-        if rule.get_interval() == 0 || rule.get_count() == Some(0) {
+        let none = limits.as_ref().is_some_and(|limits| limits.count == Some(0));
+        if rule.get_interval() == 0 || rule.get_count() == Some(0) || none {
             return Err(wrong(&"INTERVAL and COUNT start at 1"));
         }
         let times = times_per_period(&rule);
@@ -89,10 +98,44 @@ impl Rule {
         let out_of_reach = |pos: &i32| pos.unsigned_abs() as usize > times;
         let dead = !positions.is_empty() && positions.iter().all(out_of_reach);
         let rule = rule.validate(floating(start)).map_err(|e| wrong(&e))?;
-        let period = period(&rule);
-        let mut rule = Self { rule, until, period, dead };
-        rule.dead = dead || rule.iter(start).next().is_none();
+        let mut rule = Self { rule, limits, until, period: None, dead, first_steps: 1 };
+        rule.period = if rule.is_counted() { None } else { period(&rule.rule) };
+        if !dead {
+            let first = rule.iter(start).next();
+            // No day in hundreds of years is proof enough; no second in a few days is none.
+            if first.is_none() && rule.passes_parts_of_days() {
+                return Err(wrong(&"it matches too rarely to be followed"));
+            }
+            rule.dead = first.is_none();
+            rule.first_steps = first.map_or(1, |first| rule.steps(start, first));
+        }
         Ok(rule)
+    }
+
+    /// The steps that reading it took: looking for the first occurrence.
+    pub fn first_steps(&self) -> usize {
+        self.first_steps
+    }
+
+    /// The steps that the crate needs, at most, from one occurrence to the next.
+    fn steps(&self, from: NaiveDateTime, to: NaiveDateTime) -> usize {
+        let length = to - from;
+        let months = 12 * i64::from(to.year() - from.year()) + i64::from(to.month()) - i64::from(from.month());
+        let interval = i64::from(self.rule.get_interval());
+        let steps = match self.rule.get_freq() {
+            Frequency::Yearly => months / 12 / interval,
+            Frequency::Monthly => months / interval,
+            Frequency::Weekly => length.num_weeks() / interval,
+            Frequency::Daily => length.num_days() / interval,
+            Frequency::Hourly => part_steps(length.num_hours() / interval),
+            Frequency::Minutely => part_steps(length.num_minutes() / interval),
+            Frequency::Secondly => part_steps(length.num_seconds() / interval),
+        };
+        usize::try_from(steps).unwrap_or_default().max(1)
+    }
+
+    fn passes_parts_of_days(&self) -> bool {
+        matches!(self.rule.get_freq(), Frequency::Hourly | Frequency::Minutely | Frequency::Secondly)
     }
 
     /// Whether it names no time at all, so that only DTSTART is left of the series.
@@ -110,7 +153,11 @@ impl Rule {
 
     /// Whether the rule ends by COUNT.
     pub fn is_counted(&self) -> bool {
-        self.rule.get_count().is_some()
+        self.count().is_some()
+    }
+
+    fn count(&self) -> Option<u32> {
+        self.rule.get_count().or(self.limits.as_ref().and_then(|limits| limits.count))
     }
 
     /// Calls `found` with the local starts in `range`, ascending. `start` is the DTSTART that the
@@ -127,25 +174,43 @@ impl Rule {
         if self.dead || start >= range.end || until.is_some_and(|until| until < range.start) {
             return Ok(());
         }
-        for at in self.iter(self.near(start, range.start)) {
+        let (mut before, mut count) = (self.near(start, range.start), 0);
+        for at in self.iter(before) {
+            // What lies after the range was looked for too.
+            let left = steps.take(self.steps(before, at));
             if at >= range.end || until.is_some_and(|until| at > until) {
                 return Ok(());
             }
-            if !steps.take() {
+            if !left {
                 return Err(GaveUpAt(reached));
             }
+            (before, count) = (at, count + 1);
             if at >= range.start {
                 reached = at;
                 found(at);
             }
         }
-        // Only COUNT ends a series of the crate in good order.
-        if self.is_counted() { Ok(()) } else { Err(GaveUpAt(reached)) }
+        // Only COUNT ends a series of the crate in good order; else it stopped looking.
+        if self.count() == Some(count) {
+            return Ok(());
+        }
+        steps.take(part_steps(CRATE_PERIODS) as usize);
+        Err(GaveUpAt(reached))
     }
 
     fn iter(&self, start: NaiveDateTime) -> impl Iterator<Item = NaiveDateTime> + use<> {
         let set = RRuleSet::new(floating(start)).rrule(self.rule.clone()).limit();
-        (&set).into_iter().map(|at| at.naive_utc())
+        let (limits, mut in_vain) = (self.limits.clone().unwrap_or_default(), 0);
+        let most = limits.count.map_or(usize::MAX, |count| count as usize);
+        (&set)
+            .into_iter()
+            .map_while(move |at| {
+                let at = Some(at.naive_utc()).filter(|at| limits.admit(at));
+                in_vain = if at.is_some() { 0 } else { in_vain + 1 };
+                (in_vain < CRATE_PERIODS).then_some(at)
+            })
+            .flatten()
+            .take(most)
     }
 
     /// A start from which the rule gives the same times in and after `wanted`, but sooner.
@@ -156,6 +221,55 @@ impl Rule {
         let skip = period * ((wanted - start).num_seconds() / period - 2).max(0);
         start.checked_add_signed(TimeDelta::seconds(skip)).unwrap_or(start)
     }
+}
+
+/// BYHOUR and BYMINUTE of a rule, applied here because the crate loses the phase of an INTERVAL that is no part of an
+/// hour (or minute) while it looks for the next hour (or minute) that they allow; and COUNT, which counts after them.
+#[derive(Debug, Clone, Default)]
+struct Limits {
+    hours: Vec<u32>,
+    minutes: Vec<u32>,
+    count: Option<u32>,
+}
+
+impl Limits {
+    fn admit(&self, at: &NaiveDateTime) -> bool {
+        let allows = |list: &[u32], value| list.is_empty() || list.contains(&value);
+        allows(&self.hours, at.hour()) && allows(&self.minutes, at.minute())
+    }
+}
+
+/// Takes from `parts` what the crate can't apply.
+fn own_limits(parts: &mut Vec<(&str, String)>, frequency: &str) -> Result<Option<Limits>, String> {
+    let value = |name: &str| parts.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
+    let interval: u32 = value("INTERVAL").and_then(|n| n.parse().ok()).unwrap_or(1);
+    let ours: &[&str] = match frequency {
+        "MINUTELY" => &["BYHOUR"],
+        "SECONDLY" => &["BYHOUR", "BYMINUTE"],
+        _ => &[],
+    };
+    if interval == 0 || 60 % interval == 0 || !ours.iter().any(|name| value(name).is_some()) {
+        return Ok(None);
+    }
+    if value("BYSETPOS").is_some() {
+        return Err("BYSETPOS with this INTERVAL".to_owned());
+    }
+    let numbers = |name: &str, below: u32| -> Result<Vec<u32>, String> {
+        let Some(list) = value(name).filter(|_| ours.contains(&name)) else { return Ok(Vec::new()) };
+        let number = |text: &str| text.parse().ok().filter(|n| *n < below);
+        let read = |text| number(text).ok_or_else(|| format!("{name} '{}'", excerpt(text)));
+        list.split(',').map(read).collect()
+    };
+    let count = value("COUNT").map(|n| n.parse().map_err(|_| format!("COUNT '{}'", excerpt(&n))));
+    let limits =
+        Limits { hours: numbers("BYHOUR", 24)?, minutes: numbers("BYMINUTE", 60)?, count: count.transpose()? };
+    parts.retain(|(key, _)| *key != "COUNT" && !ours.contains(key));
+    Ok(Some(limits))
+}
+
+/// Steps for so many hours, minutes or seconds. The crate passes over whole days that have no occurrence.
+fn part_steps(parts: i64) -> i64 {
+    parts.min(CRATE_PERIODS) / PASSED_PER_STEP
 }
 
 /// The crate's message without its line breaks.
@@ -169,8 +283,10 @@ fn floating(local: NaiveDateTime) -> DateTime<Tz> {
     local.and_utc().with_timezone(&Tz::UTC)
 }
 
-/// The rule in the form that the crate reads, and its UNTIL.
-fn normalise(text: &str, start: NaiveDateTime, is_date: bool) -> Result<(String, Option<Until>), String> {
+/// The rule in the form that the crate reads, its UNTIL, and what is left to us.
+type Normal = (String, Option<Until>, Option<Limits>);
+
+fn normalise(text: &str, start: NaiveDateTime, is_date: bool) -> Result<Normal, String> {
     let text = text.to_ascii_uppercase();
     let mut until = None;
     let mut parts = Vec::new();
@@ -213,8 +329,9 @@ fn normalise(text: &str, start: NaiveDateTime, is_date: bool) -> Result<(String,
             parts.push(("BYMONTH", "1,2,3,4,5,6,7,8,9,10,11,12".to_owned()));
         }
     }
+    let limits = own_limits(&mut parts, frequency)?;
     let parts: Vec<String> = parts.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    Ok((parts.join(";"), until))
+    Ok((parts.join(";"), until, limits))
 }
 
 /// SKIP=BACKWARD (RFC 7529): where a month has no such day, its last one. Said in RFC 5545's
@@ -277,8 +394,7 @@ fn times_per_period<S>(rule: &RRule<S>) -> usize {
         * count(seconds, rule.get_by_second())
 }
 
-/// After this time the rule gives the same pattern again. Months and years have no fixed length,
-/// and COUNT counts from the start.
+/// After this time a rule without COUNT gives the same pattern again. Months and years have no fixed length.
 fn period(rule: &RRule) -> Option<TimeDelta> {
     let unit = match rule.get_freq() {
         Frequency::Weekly => TimeDelta::weeks(1),
@@ -288,7 +404,7 @@ fn period(rule: &RRule) -> Option<TimeDelta> {
         Frequency::Secondly => TimeDelta::seconds(1),
         Frequency::Monthly | Frequency::Yearly => return None,
     };
-    rule.get_count().is_none().then(|| unit * i32::from(rule.get_interval()))
+    Some(unit * i32::from(rule.get_interval()))
 }
 
 #[cfg(test)]

@@ -131,7 +131,8 @@ pub(super) fn read(file: &str, text: &str) -> Result<Vec<Component>, CalendarErr
     }
     match open.last() {
         Some(component) => {
-            let reason = format!("BEGIN:{} without its END: the file is cut short", component.name);
+            let name = excerpt(&component.name);
+            let reason = format!("BEGIN:{name} without its END: the file is cut short");
             Err(error(component.line, reason))
         }
         None if done.is_empty() => Err(error(1, "not an iCalendar file: no BEGIN:VCALENDAR".to_owned())),
