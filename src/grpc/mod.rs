@@ -8,7 +8,7 @@ mod organizer;
 mod server;
 mod watch;
 
-pub use server::{BoxError, Grpc, ServeError, serve};
+pub use server::{BoxError, Grpc, ServeError, serve, serve_incoming};
 
 use crate::core::coordinator::{Refused, Reply};
 use crate::core::ids::RequestId;
