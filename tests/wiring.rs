@@ -24,6 +24,7 @@ mod wiring {
     mod campaign;
     mod faults;
     mod judge;
+    mod lossy;
     mod net;
     mod organizer;
     mod scheduler;

@@ -11,10 +11,10 @@ use crate::core::record::Snapshot;
 /// Where the store runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StoreRuns {
-    /// On a thread of its own: reads that crowd the runtime's blocking threads hold up no commit.
+    /// On a thread of its own, where it may block.
     OwnThread,
-    /// On the runtime's blocking threads. A runtime whose clock is simulated lets no time pass while one of those is at
-    /// work, which it can't know of any other thread.
+    /// On the runtime itself, which it must not hold up: a store in memory. Simulated time then stands still while it works,
+    /// and commits come in an order that no thread decides.
     OnRuntime,
 }
 
@@ -94,14 +94,7 @@ async fn serve_on_runtime(
     end: oneshot::Sender<()>,
 ) {
     while let Some(ask) = asked.recv().await {
-        let worked = tokio::task::spawn_blocking(move || {
-            let answered = answer_to(&mut store, ask);
-            (store, answered)
-        });
-        // A store that panicked is gone, and nobody is told that it ended well.
-        let Ok((back, answered)) = worked.await else { return };
-        store = back;
-        if answer.send(answered).await.is_err() {
+        if answer.send(answer_to(&mut store, ask)).await.is_err() {
             break;
         }
     }

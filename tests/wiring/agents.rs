@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use quorate::agent::journal::JournalFile;
-use quorate::agent::{self, AgentConfig, ParticipantConfig};
+use quorate::agent::{self, AgentConfig, Connector, ParticipantConfig};
 use quorate::core::availability::Disclosure;
 use quorate::core::ids::ParticipantId;
 use quorate::core::invariants::AgentView;
@@ -54,8 +54,8 @@ impl AgentHost {
     }
 
     /// One life of the host.
-    pub async fn run(self) -> turmoil::Result {
-        let mut agent = agent::start_with(self.config, net::connector(), self.seed).await?;
+    pub async fn run(self, connector: Connector) -> turmoil::Result {
+        let mut agent = agent::start_with(self.config, connector, self.seed).await?;
         agent.ended().await?;
         Ok(())
     }

@@ -61,7 +61,7 @@ pub fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<Accepted
     tokio_stream::wrappers::ReceiverStream::new(receiver)
 }
 
-async fn dial(uri: Uri) -> io::Result<TokioIo<TcpStream>> {
+pub async fn dial(uri: Uri) -> io::Result<TokioIo<TcpStream>> {
     let host = uri.host().expect("a host").to_owned();
     let port = uri.port_u16().unwrap_or(PORT);
     Ok(TokioIo::new(TcpStream::connect((host, port)).await?))

@@ -134,7 +134,7 @@ impl Organizer {
         }
     }
 
-    /// Half an hour to an hour and a half of one working day, for two to four of the people.
+    /// Half an hour to an hour and a half of two days, for two to four of the people.
     fn ask(&mut self) -> pb::ScheduleMeetingRequest {
         let mut people = self.people.clone();
         let count = people.len().min(2 + self.random.below(3) as usize);
@@ -152,13 +152,17 @@ impl Organizer {
             spec: Some(pb::MeetingSpec {
                 title: format!("Review {}", self.random.below(1_000)),
                 organizer: self.name.clone(),
-                minimum_participants: if self.random.below(4) == 0 { count as i32 - 1 } else { 0 },
+                minimum_participants: if count > 2 && self.random.below(3) == 0 {
+                    count as i32 - 1
+                } else {
+                    0
+                },
                 attendees,
                 duration: seconds(1_800 * (1 + self.random.below(3) as i64)),
                 priority: 1 + self.random.below(3) as i32,
                 window: Some(pb::Window {
                     earliest: at(8),
-                    latest: at(18),
+                    latest: at(24 + 18),
                     time_zone: "UTC".into(),
                     step: seconds(1_800),
                     ..Default::default()

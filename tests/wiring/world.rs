@@ -3,9 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use quorate::agent::Connector;
 use quorate::core::ids::ParticipantId;
 use quorate::core::invariants::{self, Decisions};
 use quorate::core::limits;
@@ -16,7 +18,8 @@ use turmoil::Sim;
 use super::agents::AgentHost;
 use super::faults::{FAULTS, Fault, plan};
 use super::judge::{at_rest, judge, last_words};
-use super::net::SCHEDULER;
+use super::lossy;
+use super::net::{self, SCHEDULER};
 use super::organizer::{Diary, Organizer};
 use super::scheduler::{self, Disk, Engine};
 
@@ -38,6 +41,8 @@ pub enum Plant {
     Nothing,
     /// The scheduler's disk says that it has synced, and has not.
     LyingDisk,
+    /// The first agent host's acknowledgements never leave it.
+    LostAcks,
 }
 
 /// What a run came to.
@@ -71,7 +76,7 @@ struct World {
 
 /// Runs one seed.
 pub fn run(seed: u64, plant: Plant) -> Outcome {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder();
     let mut random = Random::new(seed);
     let mut world = World::new(&mut random, folder.path(), plant);
     if let Err(error) = world.live() {
@@ -81,8 +86,26 @@ pub fn run(seed: u64, plant: Plant) -> Outcome {
     world.end()
 }
 
+/// Where journals are: in memory where there is such a place, since no disk is under test.
+fn folder() -> tempfile::TempDir {
+    let in_memory = Path::new("/dev/shm");
+    match in_memory.is_dir() {
+        true => tempfile::tempdir_in(in_memory),
+        false => tempfile::tempdir(),
+    }
+    .expect("a folder")
+}
+
+/// How an agent's host connects.
+fn connector(plant: Plant, host: u64) -> Connector {
+    match plant {
+        Plant::LostAcks if host == 0 => lossy::connector(),
+        _ => net::connector(),
+    }
+}
+
 impl World {
-    fn new(random: &mut Random, folder: &std::path::Path, plant: Plant) -> Self {
+    fn new(random: &mut Random, folder: &Path, plant: Plant) -> Self {
         let mut sim = turmoil::Builder::new()
             .tick_duration(TICK)
             .simulation_duration(Duration::from_secs(3_600))
@@ -103,8 +126,9 @@ impl World {
             let name = format!("agent{host}");
             let ids = (0..1 + random.below(3)).map(|n| ParticipantId::new(format!("p{host}-{n}")));
             let agent = AgentHost::new(&name, ids.collect(), folder, random.number());
+            let connect = connector(plant, host);
             agents.push(agent.clone());
-            sim.host(name, move || agent.clone().run());
+            sim.host(name, move || agent.clone().run(connect.clone()));
         }
         let people: Vec<ParticipantId> = agents.iter().flat_map(|host| host.participants.clone()).collect();
         let ids: Vec<String> = people.iter().map(ToString::to_string).collect();
