@@ -80,7 +80,8 @@ fn a_rule_that_is_given_up_is_never_free() {
     assert!(starts.len() > 30);
     for end in ["", ";COUNT=1000"] {
         let rule = format!("FREQ=SECONDLY;INTERVAL=11;BYMONTHDAY=1;BYHOUR=9;BYMINUTE=0;BYSECOND=0{end}");
-        let event = format!("BEGIN:VEVENT\nDTSTART:20260101T090000Z\nDURATION:PT1M\nRRULE:{rule}\nEND:VEVENT");
+        let event =
+            format!("BEGIN:VEVENT\nDTSTART:20260101T090000Z\nDURATION:PT1M\nRRULE:{rule}\nEND:VEVENT");
         let text = format!("BEGIN:VCALENDAR\n{event}\nEND:VCALENDAR\n");
         // An error would do as well: what is not known is not free.
         let Ok(calendar) = Calendar::parse("alice.ics", &text) else { continue };
@@ -101,7 +102,12 @@ fn an_interval_that_is_no_part_of_an_hour_keeps_its_phase() {
     let rules = [
         ("FREQ=MINUTELY;INTERVAL=45;BYHOUR=9,10,11", 45 * 60, 9..12, 0..60),
         ("FREQ=MINUTELY;INTERVAL=50;BYHOUR=9,14,20;COUNT=25", 50 * 60, 9..21, 0..60),
-        ("FREQ=SECONDLY;INTERVAL=1000;BYHOUR=9,10,11;BYMINUTE=0,1,2,3,4,5,6,7,8,9;COUNT=40", 1_000, 9..12, 0..10),
+        (
+            "FREQ=SECONDLY;INTERVAL=1000;BYHOUR=9,10,11;BYMINUTE=0,1,2,3,4,5,6,7,8,9;COUNT=40",
+            1_000,
+            9..12,
+            0..10,
+        ),
     ];
     for (rule, seconds, hours, minutes) in rules {
         let listed = |hour: &u32| !rule.contains("14,20") || [9, 14, 20].contains(hour);
@@ -112,7 +118,8 @@ fn an_interval_that_is_no_part_of_an_hour_keeps_its_phase() {
             .take(count)
             .map(|start| TimeRange { start, end: start + chrono::Duration::minutes(1) })
             .collect();
-        let event = format!("BEGIN:VEVENT\nDTSTART:20260105T090000Z\nDURATION:PT1M\nRRULE:{rule}\nEND:VEVENT");
+        let event =
+            format!("BEGIN:VEVENT\nDTSTART:20260105T090000Z\nDURATION:PT1M\nRRULE:{rule}\nEND:VEVENT");
         let text = format!("BEGIN:VCALENDAR\n{event}\nEND:VCALENDAR\n");
         let calendar = Calendar::parse("alice.ics", &text).unwrap_or_else(|e| panic!("{rule}: {e}"));
         let window = TimeRange { start: start.and_utc(), end: start.and_utc() + chrono::Duration::days(20) };

@@ -5,9 +5,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::config::AgentConfig;
+use super::connector::Connector;
 use super::host::Host;
 use super::journal::JournalFile;
-use super::link::{self, Command, Link};
+use super::link::{self, Command, Link, Scheduler};
 use super::output::Outputs;
 use super::watch::{self as files, Files};
 use super::{AgentError, Served};
@@ -26,6 +27,18 @@ const COMMANDS: usize = 64;
 /// that is there and can't be read is no error: its participant declines, with the reason. Nor is a scheduler that
 /// can't be reached.
 pub async fn start(config: AgentConfig) -> Result<AgentHandle, AgentError> {
+    start_with(config, Connector::tcp(), uuid::Uuid::new_v4().as_u64_pair().0).await
+}
+
+/// [`start`], with a say in how the scheduler is connected to; `seed` is for the pauses between tries.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(
+    config: AgentConfig,
+    connector: Connector,
+    seed: u64,
+) -> Result<AgentHandle, AgentError> {
     let endpoint = link::endpoint(&config.scheduler)?;
     let clock = Clock::start();
     let (outputs, writer) = Outputs::start();
@@ -49,7 +62,8 @@ pub async fn start(config: AgentConfig) -> Result<AgentHandle, AgentError> {
     let (commands, commands_out) = mpsc::channel(COMMANDS);
     let (ready, ready_out) = watch::channel(served.is_empty());
     let stop = CancellationToken::new();
-    let link = Link::new(host, clock, endpoint, commands_out, ready, stop.clone());
+    let scheduler = Scheduler { endpoint, connector, seed };
+    let link = Link::new(host, clock, scheduler, commands_out, ready, stop.clone());
     let to_link = commands.clone();
     let closing = outputs.clone();
     let task = tokio::spawn(async move {

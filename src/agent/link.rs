@@ -19,6 +19,7 @@ use tonic::{Code, Status};
 use self::backoff::Backoff;
 use self::incoming::Incoming;
 use super::AgentError;
+use super::connector::Connector;
 use super::host::{Change, Host, Reply};
 use super::journal::JournalError;
 use crate::core::ids::{MeetingId, ParticipantId};
@@ -84,6 +85,15 @@ enum End {
     Nobody,
 }
 
+/// How the scheduler is reached.
+#[derive(Debug)]
+pub(super) struct Scheduler {
+    pub(super) endpoint: Endpoint,
+    pub(super) connector: Connector,
+    /// For the pauses between tries.
+    pub(super) seed: u64,
+}
+
 /// The task that owns the host.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -91,6 +101,7 @@ pub(super) struct Link {
     host: Option<Box<Host>>,
     clock: Clock,
     endpoint: Endpoint,
+    connector: Connector,
     commands: mpsc::Receiver<Command>,
     ready: watch::Sender<bool>,
     stop: CancellationToken,
@@ -163,14 +174,14 @@ impl Link {
     pub(super) fn new(
         host: Host,
         clock: Clock,
-        endpoint: Endpoint,
+        scheduler: Scheduler,
         commands: mpsc::Receiver<Command>,
         ready: watch::Sender<bool>,
         stop: CancellationToken,
     ) -> Self {
-        let seed = uuid::Uuid::new_v4().as_u64_pair().0;
+        let Scheduler { endpoint, connector, seed } = scheduler;
         let backoff = Backoff::new(seed);
-        Self { host: Some(Box::new(host)), clock, endpoint, commands, ready, stop, backoff }
+        Self { host: Some(Box::new(host)), clock, endpoint, connector, commands, ready, stop, backoff }
     }
 
     /// Runs until it is stopped, or newer streams speak for everyone.
@@ -300,8 +311,8 @@ impl Link {
 
     /// One stream from beginning to end.
     async fn stream(&mut self) -> Result<End, AgentError> {
-        let endpoint = self.endpoint.clone();
-        let channel = match self.until(endpoint.connect()).await? {
+        let connecting = self.connector.connect(self.endpoint.clone());
+        let channel = match self.until(connecting).await? {
             None => return Ok(End::Stop),
             Some(Err(error)) => return Ok(End::Broken(in_words(&error))),
             Some(Ok(channel)) => channel,

@@ -6,6 +6,7 @@
 //! - [`journal`]: what was promised, on disk before anyone hears of it.
 //! - `output`: the files that bookings are written to.
 //! - `host`: one `core::participant` machine for each participant, over all of these.
+//! - `connector`: how the scheduler is connected to.
 //! - `link`: the stream, and its coming back.
 //! - `watch`: calendar files that change, come and go.
 //!
@@ -16,6 +17,7 @@ pub mod calendar_time;
 pub mod journal;
 
 mod config;
+mod connector;
 mod handle;
 mod host;
 mod link;
@@ -28,7 +30,8 @@ use crate::core::ids::ParticipantId;
 use crate::core::zones::UnknownZone;
 
 pub use config::{AgentConfig, Folder, ParticipantConfig, output_beside, participant_id, participant_of};
-pub use handle::{AgentHandle, start};
+pub use connector::Connector;
+pub use handle::{AgentHandle, start, start_with};
 pub use journal::JournalError;
 
 /// One participant of a host, for people.

@@ -1,10 +1,11 @@
 //! The one place where clocks are read.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use crate::core::time::{Mono, Now};
 
-/// Reads both clocks; the monotonic one counts from this clock's creation.
+/// Reads both clocks; the monotonic one is the runtime's, so that simulated time is one, and counts from this clock's
+/// creation.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
@@ -23,7 +24,7 @@ impl Clock {
     }
 
     /// When a point of the core's monotonic clock comes, on the runtime's.
-    pub fn at(&self, mono: Mono) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.started + mono.0)
+    pub fn at(&self, mono: Mono) -> Instant {
+        self.started + mono.0
     }
 }

@@ -14,5 +14,6 @@ mod writer;
 pub use clock::Clock;
 pub use directory::{Directory, DirectoryChange, ParticipantView};
 pub use handle::{EngineError, EngineHandle, Seat};
-pub use run::start;
+pub use run::{start, start_with};
 pub use session::{End, Outgoing, Place, Session};
+pub use writer::StoreRuns;

@@ -13,7 +13,7 @@ use super::directory::Directory;
 use super::handle::{EngineError, EngineHandle, Seat, Shared};
 use super::session::{End, Outgoing, Place, SessionSender};
 use super::store::{Operation, OperationResult, Store, StoreError};
-use super::writer::{Answer, Ask, Writer};
+use super::writer::{Answer, Ask, StoreRuns, Writer};
 use crate::core::coordinator::{Command, Coordinator, Counters, Effect, Input, OpId, Reply, Start};
 use crate::core::ids::{SessionId, Ticket};
 use crate::core::limits;
@@ -65,10 +65,19 @@ pub async fn start(
     store: impl Store,
     seed: u64,
 ) -> Result<(EngineHandle, JoinHandle<Result<(), EngineError>>), StoreError> {
+    start_with(store, seed, StoreRuns::OwnThread).await
+}
+
+/// [`start`], with a say in where the store runs.
+pub async fn start_with(
+    store: impl Store,
+    seed: u64,
+    runs: StoreRuns,
+) -> Result<(EngineHandle, JoinHandle<Result<(), EngineError>>), StoreError> {
     let reader = store.reader();
     let spawn_failed =
         |error: std::io::Error| StoreError::Unopenable(format!("no thread for the store: {error}"));
-    let mut writer = Writer::start(store).map_err(spawn_failed)?;
+    let mut writer = Writer::start(store, runs).map_err(spawn_failed)?;
     let snapshot = read_snapshot(&mut writer).await?;
     let (inputs, inputs_out) = mpsc::channel(limits::ENGINE_QUEUE);
     let closed = Arc::new(Notify::new());

@@ -1,4 +1,4 @@
-//! The store's thread: runs one group at a time while the engine gathers the next (group commit).
+//! The store's thread, or what stands for it: runs one group at a time while the engine gathers the next (group commit).
 
 use std::thread;
 
@@ -7,6 +7,16 @@ use tokio::sync::{mpsc, oneshot};
 use super::store::{Operation, OperationResult, Store, StoreError};
 use crate::core::coordinator::OpId;
 use crate::core::record::Snapshot;
+
+/// Where the store runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StoreRuns {
+    /// On a thread of its own, where it may block.
+    OwnThread,
+    /// On the runtime itself, which it must not hold up: a store in memory. Simulated time then stands still while it works,
+    /// and commits come in an order that no thread decides.
+    OnRuntime,
+}
 
 /// What the thread is asked.
 #[derive(Debug)]
@@ -35,25 +45,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread; it ends when this is dropped.
-    pub(super) fn start(mut store: impl Store) -> std::io::Result<Self> {
-        let (asks, mut asked) = mpsc::channel(1);
+    /// Starts it; it ends when this is dropped.
+    pub(super) fn start(store: impl Store, runs: StoreRuns) -> std::io::Result<Self> {
+        let (asks, asked) = mpsc::channel(1);
         let (answer, answers) = mpsc::channel(1);
         let (end, ended) = oneshot::channel();
-        thread::Builder::new().name("quorate-store".into()).spawn(move || {
-            while let Some(ask) = asked.blocking_recv() {
-                let answered = match ask {
-                    Ask::Run(group) => Answer::Ran(run(&mut store, group)),
-                    Ask::Snapshot => Answer::Snapshot(store.snapshot().map(Box::new)),
-                };
-                if answer.blocking_send(answered).is_err() {
-                    break;
-                }
+        match runs {
+            StoreRuns::OwnThread => {
+                thread::Builder::new()
+                    .name("quorate-store".into())
+                    .spawn(move || serve(store, asked, answer, end))?;
             }
-            drop(store);
-            // Whoever started the thread may not wait for its end.
-            end.send(()).ok();
-        })?;
+            StoreRuns::OnRuntime => drop(tokio::spawn(serve_on_runtime(store, asked, answer, end))),
+        }
         Ok(Self { asks, answers, ended })
     }
 
@@ -64,6 +68,44 @@ impl Writer {
         if ended.await.is_err() {
             tracing::error!("the store's thread ended by a fault of ours");
         }
+    }
+}
+
+fn serve(
+    mut store: impl Store,
+    mut asked: mpsc::Receiver<Ask>,
+    answer: mpsc::Sender<Answer>,
+    end: oneshot::Sender<()>,
+) {
+    while let Some(ask) = asked.blocking_recv() {
+        if answer.blocking_send(answer_to(&mut store, ask)).is_err() {
+            break;
+        }
+    }
+    drop(store);
+    // Whoever started the thread may not wait for its end.
+    end.send(()).ok();
+}
+
+async fn serve_on_runtime(
+    mut store: impl Store,
+    mut asked: mpsc::Receiver<Ask>,
+    answer: mpsc::Sender<Answer>,
+    end: oneshot::Sender<()>,
+) {
+    while let Some(ask) = asked.recv().await {
+        if answer.send(answer_to(&mut store, ask)).await.is_err() {
+            break;
+        }
+    }
+    drop(store);
+    end.send(()).ok();
+}
+
+fn answer_to(store: &mut impl Store, ask: Ask) -> Answer {
+    match ask {
+        Ask::Run(group) => Answer::Ran(run(store, group)),
+        Ask::Snapshot => Answer::Snapshot(store.snapshot().map(Box::new)),
     }
 }
 

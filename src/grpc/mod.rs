@@ -10,7 +10,7 @@ mod server;
 mod watch;
 
 pub use callers::CallerLimits;
-pub use server::{BoxError, Grpc, ServeError, serve};
+pub use server::{BoxError, Grpc, ServeError, serve, serve_incoming};
 
 use crate::core::coordinator::{Refused, Reply};
 use crate::core::ids::RequestId;

@@ -3,10 +3,12 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpIncoming};
 
 use super::callers::{CallerLimits, Callers};
 use super::join::Join;
@@ -56,6 +58,21 @@ pub async fn serve(
     listener: TcpListener,
     until: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    let incoming =
+        TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(30)));
+    serve_incoming(grpc, incoming, until).await
+}
+
+/// [`serve`], over connections of any kind.
+pub async fn serve_incoming<IO, E>(
+    grpc: Grpc,
+    incoming: impl Stream<Item = Result<IO, E>>,
+    until: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError>
+where
+    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    E: Into<BoxError>,
+{
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<SchedulerServiceServer<Organizer>>().await;
     health.set_serving::<ParticipantServiceServer<Join>>().await;
@@ -84,12 +101,7 @@ pub async fn serve(
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener)
-                .with_nodelay(Some(true))
-                .with_keepalive(Some(Duration::from_secs(30))),
-            drained.clone().cancelled_owned(),
-        );
+        .serve_with_incoming_shutdown(incoming, drained.clone().cancelled_owned());
     let stopping = async {
         until.await;
         health.set_not_serving::<SchedulerServiceServer<Organizer>>().await;
