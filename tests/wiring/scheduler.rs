@@ -20,7 +20,7 @@ use turmoil::net::TcpListener;
 use super::net;
 
 /// Groups that a disk which lies about syncs forgets at a crash.
-const FORGOTTEN: usize = 3;
+const FORGOTTEN: usize = 20;
 
 /// The scheduler's disk, over all its lives.
 #[derive(Clone)]
