@@ -8,14 +8,8 @@ use quorate::core::time::{Instant, TimeRange};
 /// How errors call the file.
 const NAME: &str = "alice.ics";
 /// Zones that participants live in: with changes of half an hour, a skipped day, and odd offsets.
-const ZONES: [&str; 6] = [
-    "UTC",
-    "Europe/Berlin",
-    "America/New_York",
-    "Australia/Lord_Howe",
-    "Pacific/Apia",
-    "Asia/Kathmandu",
-];
+const ZONES: [&str; 6] =
+    ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Kathmandu"];
 /// Windows that every file is asked about. The first is where the corpus has most of its events, the last two are
 /// the ends of what the wire can ask for.
 const WINDOWS: [(&str, &str); 4] = [
@@ -101,7 +95,8 @@ fn is_tidy(busy: &Busy, window: TimeRange) {
     let all = busy.blocked(true);
     let certain = busy.blocked(false);
     assert_eq!(uncovered(&certain, &all, window), [], "what is not tentative must block too");
-    let free: i64 = free_within(window, &all).iter().map(|range| (range.end - range.start).num_seconds()).sum();
+    let free: i64 =
+        free_within(window, &all).iter().map(|range| (range.end - range.start).num_seconds()).sum();
     let taken: i64 = all.iter().map(|range| (range.end - range.start).num_seconds()).sum();
     assert_eq!(free + taken, (window.end - window.start).num_seconds());
 }

@@ -5,15 +5,11 @@ use std::time::Duration;
 
 use prost::Message;
 use quorate::core::availability::Disclosure;
-use quorate::core::coordinator::{
-    Change, Command, Coordinator, Effect, Input, OpId, ScheduleRequest, Start,
-};
+use quorate::core::coordinator::{Change, Command, Coordinator, Effect, Input, OpId, ScheduleRequest, Start};
 use quorate::core::ids::{Attempt, MeetingId, ParticipantId, QueryId, SessionId, Ticket};
 use quorate::core::invariants::{self, Decisions, StoreView};
 use quorate::core::limits;
-use quorate::core::message::{
-    AckKind, AgentMessage, Promise, Refusal, Register, SchedulerMessage, Vote,
-};
+use quorate::core::message::{AckKind, AgentMessage, Promise, Refusal, Register, SchedulerMessage, Vote};
 use quorate::core::model::{
     Attendee, FreeTime, MeetingSpec, Objective, Options, Preference, Role, Window, WorkingHours,
 };

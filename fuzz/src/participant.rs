@@ -308,7 +308,10 @@ impl World {
         };
         // A booking stands where its time was promised: own events are asked about before a hold only.
         let held = self.disk.promises.values().filter(|row| row.state == PromiseState::Held);
-        assert!(held.into_iter().all(|row| !row.booking.blocked.overlaps(&hour(5))), "held over an own event");
+        assert!(
+            held.into_iter().all(|row| !row.booking.blocked.overlaps(&hour(5))),
+            "held over an own event"
+        );
         let found = invariants::no_overlapping_promises(&[view]);
         assert!(found.is_empty(), "{found:?}");
     }

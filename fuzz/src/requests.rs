@@ -179,7 +179,10 @@ fn reschedule(request: pb::RescheduleMeetingRequest) {
     let Some(read) = told(requests::reschedule(request.clone())) else { return };
     options(&read.options);
     assert!(read.slot.is_none() || read.window.is_none());
-    assert_eq!((read.slot.is_some(), read.window.is_some()), (request.slot.is_some(), request.window.is_some()));
+    assert_eq!(
+        (read.slot.is_some(), read.window.is_some()),
+        (request.slot.is_some(), request.window.is_some())
+    );
     let again = pb::RescheduleMeetingRequest {
         meeting_id: read.meeting.to_string(),
         etag: request.etag,

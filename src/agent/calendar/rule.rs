@@ -120,7 +120,8 @@ impl Rule {
     /// The steps that the crate needs, at most, from one occurrence to the next.
     fn steps(&self, from: NaiveDateTime, to: NaiveDateTime) -> usize {
         let length = to - from;
-        let months = 12 * i64::from(to.year() - from.year()) + i64::from(to.month()) - i64::from(from.month());
+        let months =
+            12 * i64::from(to.year() - from.year()) + i64::from(to.month()) - i64::from(from.month());
         let interval = i64::from(self.rule.get_interval());
         let steps = match self.rule.get_freq() {
             Frequency::Yearly => months / 12 / interval,
@@ -261,8 +262,11 @@ fn own_limits(parts: &mut Vec<(&str, String)>, frequency: &str) -> Result<Option
         list.split(',').map(read).collect()
     };
     let count = value("COUNT").map(|n| n.parse().map_err(|_| format!("COUNT '{}'", excerpt(&n))));
-    let limits =
-        Limits { hours: numbers("BYHOUR", 24)?, minutes: numbers("BYMINUTE", 60)?, count: count.transpose()? };
+    let limits = Limits {
+        hours: numbers("BYHOUR", 24)?,
+        minutes: numbers("BYMINUTE", 60)?,
+        count: count.transpose()?,
+    };
     parts.retain(|(key, _)| *key != "COUNT" && !ours.contains(key));
     Ok(Some(limits))
 }
@@ -272,11 +276,11 @@ fn part_steps(parts: i64) -> i64 {
     parts.min(CRATE_PERIODS) / PASSED_PER_STEP
 }
 
-/// The crate's message without its line breaks.
+/// The crate's message without its line breaks, and without the control characters of the rule that it repeats.
 fn one_line(e: &dyn std::fmt::Display) -> String {
     let text = e.to_string();
     let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().take(160).collect()
+    words.join(" ").chars().take(160).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 fn floating(local: NaiveDateTime) -> DateTime<Tz> {
