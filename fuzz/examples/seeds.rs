@@ -95,11 +95,11 @@ fn agent_messages() -> Vec<(&'static str, AgentMessage)> {
         scheduler_incarnation: "one".to_owned(),
     };
     let free = FreeTime { range: slot(), preference: Preference::Preferred, cost: 5 };
-    let vote = |vote| AgentMessage::Vote { participant: participant(), attempt: attempt(1), vote, sequence: 8 };
+    let vote =
+        |vote| AgentMessage::Vote { participant: participant(), attempt: attempt(1), vote, sequence: 8 };
     let ack = |kind| AgentMessage::Ack { participant: participant(), attempt: attempt(1), kind, sequence: 9 };
-    let answer = |answer| {
-        AgentMessage::Availability { participant: participant(), query: QueryId::new("q"), answer }
-    };
+    let answer =
+        |answer| AgentMessage::Availability { participant: participant(), query: QueryId::new("q"), answer };
     vec![
         ("register", AgentMessage::Register(Box::new(register))),
         ("unregister", AgentMessage::Unregister { participant: participant() }),
@@ -251,7 +251,8 @@ fn requests() -> Vec<(&'static str, u8, Vec<u8>)> {
         }),
         ..spec()
     };
-    let find_ages = pb::FindMeetingTimesRequest { spec: Some(ages), ..pb::FindMeetingTimesRequest::default() };
+    let find_ages =
+        pb::FindMeetingTimesRequest { spec: Some(ages), ..pb::FindMeetingTimesRequest::default() };
     let list = MeetingList { range: Some(slot()), participant: Some(who("alice")), states: Vec::new() };
     let key = MeetingKey { start: Some(1), created: 2, id: MeetingId::new(MEETING) };
     let meetings = pb::ListMeetingsRequest {
@@ -329,11 +330,18 @@ fn runs() -> Vec<(&'static str, Vec<u8>)> {
     let seek = [13, 7, 1, 0, 3, 1, 1, 0, 0, 1, 0, 0, 0, 1, 1, 0, 0, 1, 2, 0, 0, 10, 5];
     let booked = [&schedule[..], &grants, &acks].concat();
     let slots = range("2030-01-08T09:00:00Z", 60);
-    let request = pb::ScheduleMeetingRequest { slot: Some(pb_range(&slots)), spec: Some(short()), ..Default::default() };
+    let request = pb::ScheduleMeetingRequest {
+        slot: Some(pb_range(&slots)),
+        spec: Some(short()),
+        ..Default::default()
+    };
     let raw = request.encode_to_vec();
-    let frame = pb::JoinRequest { messages: agent_messages().iter().map(|(_, m)| pb_agent_message(m)).take(1).collect() };
+    let frame = pb::JoinRequest {
+        messages: agent_messages().iter().map(|(_, m)| pb_agent_message(m)).take(1).collect(),
+    };
     let frame = frame.encode_to_vec();
-    let told = pack(scheduler_messages().into_iter().skip(2).take(1).map(|(_, m)| (who("alice"), m)).collect());
+    let told =
+        pack(scheduler_messages().into_iter().skip(2).take(1).map(|(_, m)| (who("alice"), m)).collect());
     let told = pb::JoinResponse { messages: told }.encode_to_vec();
     let with = |op: u8, bytes: &[u8]| [&[op, bytes.len() as u8], bytes].concat();
     vec![

@@ -276,11 +276,11 @@ fn part_steps(parts: i64) -> i64 {
     parts.min(CRATE_PERIODS) / PASSED_PER_STEP
 }
 
-/// The crate's message without its line breaks.
+/// The crate's message without its line breaks, and without the control characters of the rule that it repeats.
 fn one_line(e: &dyn std::fmt::Display) -> String {
     let text = e.to_string();
     let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().take(160).collect()
+    words.join(" ").chars().take(160).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 fn floating(local: NaiveDateTime) -> DateTime<Tz> {
