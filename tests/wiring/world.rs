@@ -24,7 +24,7 @@ use super::organizer::{Diary, Organizer};
 use super::scheduler::{self, Disk, Engine};
 
 /// Simulated time of one step; a message takes at least as long.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(20);
 /// Simulated time that may pass until every organizer knows everything. A connection that was cut stalls until HTTP/2's
 /// keep-alive has ended it, 30 s later; agents then wait up to 10 s to connect.
 const RESOLVED: Duration = Duration::from_secs(120);
