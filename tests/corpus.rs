@@ -42,11 +42,8 @@ fn replay(target: &str) {
             // Nobody waits any more if it took too long.
             done.send(()).ok();
         });
-        let began = std::time::Instant::now();
         match is_done.recv_timeout(PER_FILE) {
-            Ok(()) => {
-                run.join().expect("it was done");
-            }
+            Ok(()) => run.join().expect("it was done"),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 panic!("{}: {:?}", file.display(), run.join().err().and_then(words));
             }

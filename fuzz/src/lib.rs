@@ -15,8 +15,11 @@ pub use frames::{join_request, join_response, register};
 pub use participant::participant;
 pub use requests::requests;
 
+/// Takes one input, and panics if a property does not hold.
+pub type Property = fn(&[u8]);
+
 /// All of them, each by the name of its target and of its folder in `corpus/`.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+pub const TARGETS: [(&str, Property); 7] = [
     ("calendar", calendar),
     ("coordinator", coordinator),
     ("join_request", join_request),
