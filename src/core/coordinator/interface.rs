@@ -247,4 +247,6 @@ pub struct Counters {
     pub lineages: u64,
     /// Resolves answered.
     pub resolved: u64,
+    /// States seen that must not be; each is an error in the log too.
+    pub alarms: u64,
 }

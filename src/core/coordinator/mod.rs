@@ -515,6 +515,7 @@ impl Coordinator {
     }
 
     fn alarm(&mut self, text: String) {
+        self.counters.alarms += 1;
         self.out.push(Effect::Alarm(text));
     }
 
