@@ -159,7 +159,8 @@ fn a_withdrawal_from_a_meeting_that_the_store_lost_is_answered() {
 fn a_new_life_of_a_journal_that_registers_twice_is_still_a_new_life() {
     let mut small = Small::new();
     small.says(registers(4));
-    small.says(withdraws(&Attempt::new(MeetingId::new("lost"), AttemptNumber(1))));
+    let attempt = small.asks_for_one_of_two();
+    small.says(withdraws(&attempt));
     assert_eq!(small.core.undelivered_count(), 1, "a release to the older life");
     small.says_both(registers(0), registers(0));
     assert_eq!(small.core.undelivered_count(), 0, "it concerns nobody any more");
@@ -170,7 +171,9 @@ fn a_new_life_of_a_journal_that_registers_twice_is_still_a_new_life() {
 fn a_new_life_whose_stream_broke_is_still_a_new_life() {
     let mut small = Small::new();
     small.says(registers(4));
-    small.says(withdraws(&Attempt::new(MeetingId::new("lost"), AttemptNumber(1))));
+    let attempt = small.asks_for_one_of_two();
+    small.says(withdraws(&attempt));
+    assert_eq!(small.core.undelivered_count(), 1, "a release to the older life");
     let mut effects = small.core.handle(small.now, Input::Agent(SessionId(1), registers(0)));
     effects.extend(small.core.handle(small.now, Input::SessionClosed(SessionId(1))));
     small.carry_out(effects);
