@@ -286,11 +286,7 @@ fn requests() -> Vec<(&'static str, u8, Vec<u8>)> {
         meeting_id: meeting_id(),
         participant_id: "alice".to_owned(),
     };
-    let cancel = pb::CancelMeetingRequest {
-        meeting_id: meeting_id(),
-        etag: etag(4),
-        ..pb::CancelMeetingRequest::default()
-    };
+    let cancel = pb::CancelMeetingRequest { meeting_id: meeting_id(), etag: etag(4) };
     let participant = pb::GetParticipantRequest { participant_id: "alice".to_owned() };
     vec![
         ("schedule", 0, schedule.encode_to_vec()),
