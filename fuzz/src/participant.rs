@@ -261,10 +261,20 @@ impl World {
     }
 
     fn hears(&mut self, message: SchedulerMessage) -> Output {
-        let before = self.disk.clone();
+        let (before, ready) = (self.disk.clone(), self.machine.is_ready());
         let output = self.machine.receive(self.now(), message.clone(), &Own);
         self.sync(&output);
+        // Before it knows what stands, it learns nothing of attempts that it does not know.
+        let too_early = |attempt: &Attempt| {
+            !ready && !before.promises.contains_key(attempt) && !before.withdrawn.contains_key(attempt)
+        };
         match &message {
+            SchedulerMessage::Confirm { booking, .. } if too_early(&booking.attempt) => {
+                assert!(output.messages.is_empty() && self.disk == before, "it is said again");
+            }
+            SchedulerMessage::Release { attempt, .. } if too_early(attempt) => {
+                assert!(output.messages.is_empty() && self.disk == before, "it is said again");
+            }
             SchedulerMessage::Release { attempt, .. } => {
                 assert!(acks(&output, attempt, AckKind::Release));
                 assert!(!self.disk.promises.contains_key(attempt), "released, and still promised");
