@@ -160,6 +160,37 @@ fn a_displaced_meeting_is_sought_again_by_itself() {
 }
 
 #[test]
+fn a_named_slot_that_was_displaced_is_sought_from_there_on() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    book(&mut desk, hour(2), yielding(&["alice", "bob"]));
+    at(&mut desk, hour(2), urgent(&["alice"], 4));
+    let new = desk.hold().attempt;
+    desk.grants("alice", &new);
+    let asked = desk.query().windows;
+    let first = asked.iter().map(|window| window.start).min();
+    assert_eq!(first, Some(hour(2).start), "no window was ever asked for: not before it");
+    let last = asked.iter().map(|window| window.end).max();
+    assert!(last > Some(hour(24).end), "{last:?}");
+}
+
+#[test]
+fn a_displaced_meeting_is_not_moved_to_within_the_hour() {
+    let mut desk = Desk::new(&["alice"]);
+    let ticket = desk.schedule(yielding(&["alice"]));
+    let query = desk.query();
+    desk.free("alice", &query, &[hour(3)]);
+    let old = desk.hold().attempt;
+    desk.grants("alice", &old);
+    assert_eq!(desk.answer(ticket).slot, Some(hour(3)));
+    desk.pass(24 * HOUR);
+    at(&mut desk, hour(3), urgent(&["alice"], 4));
+    let new = desk.hold().attempt;
+    desk.grants("alice", &new);
+    let first = desk.query().windows.iter().map(|window| window.start).min();
+    assert_eq!(first, Some(hour(2).start), "it is nine: ten is within the hour");
+}
+
+#[test]
 fn a_repeated_request_finds_the_search_of_its_displaced_meeting() {
     let mut desk = Desk::new(&["alice", "bob"]);
     let old = book(&mut desk, hour(0), yielding(&["alice", "bob"]));

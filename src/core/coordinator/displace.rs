@@ -306,10 +306,14 @@ impl Displaced {
     }
 }
 
-/// The meeting without its slot, to be sought again. A slot that its organizer named was that one only: it is sought
-/// within the window.
+/// The meeting without its slot, to be sought again within its window. If its organizer had named the slot, no window was
+/// ever asked for: then from that slot on.
 fn displaced_meeting(now: Now, before: &Meeting, by: &MeetingId) -> Meeting {
     let mut after = before.clone();
+    if let (Some(_), Some(slot)) = (before.named_slot, before.slot) {
+        after.spec.window.earliest = Some(slot.start);
+        after.spec.window.latest = Some(super::super::time::add(slot.end, limits::WINDOW_DEFAULT));
+    }
     after.state = MeetingState::Displaced;
     after.version += 1;
     after.displaced_count += 1;

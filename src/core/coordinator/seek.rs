@@ -61,9 +61,10 @@ impl Coordinator {
             Job::Change { old, kind: EventKind::Rescheduled, .. } => Some(old.slot),
             _ => None,
         };
-        // Nobody displaces a meeting into the past.
+        // Whoever is displaced has as much notice of the new slot as was due of the old one.
         let displaced = live.meeting.state == MeetingState::Displaced;
-        let possible = |slot: &TimeRange| Some(*slot) != old_slot && !(displaced && slot.start <= now.wall);
+        let soon = super::super::time::add(now.wall, limits::DISPLACE_NOTICE);
+        let possible = |slot: &TimeRange| Some(*slot) != old_slot && !(displaced && slot.start <= soon);
         let all: Vec<TimeRange> = candidates.into_iter().filter(possible).collect();
         let displace = spec.displace;
         let Some(live) = self.live.get_mut(id) else { return };
