@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quorate::agent::{self, AgentConfig, AgentHandle, ParticipantConfig};
-use quorate::app::serve::{Scheduler, Storage};
+use quorate::app::serve::{Scheduler, Settings, Storage};
 use quorate::core::availability::Disclosure;
 use quorate::core::ids::ParticipantId;
 use quorate::wire::pb;
@@ -40,7 +40,8 @@ fn main() -> Result<(), Error> {
 async fn compare(people: usize) -> Result<(), Error> {
     let folder = tempfile::tempdir()?;
     let scheduler =
-        Scheduler::start(([127, 0, 0, 1], 0).into(), Storage::Dir(folder.path().join("s"))).await?;
+        Scheduler::start(Settings::new(([127, 0, 0, 1], 0).into(), Storage::Dir(folder.path().join("s"))))
+            .await?;
     let names: Vec<String> = (0..people).map(|i| format!("p{i}")).collect();
     let mut agents = Vec::new();
     for name in &names {
@@ -100,6 +101,7 @@ async fn start_agent(
             working_hours: None,
             disclosure: Disclosure::AskedSlotsOnly,
             tentative_blocks: true,
+            reading: Default::default(),
             output: folder.join(format!("{name}.quorate.ics")),
         }],
         folder: None,

@@ -14,5 +14,7 @@ pub mod agent;
 pub mod grpc;
 pub mod store;
 
+pub mod admin;
+
 pub mod app;
 pub mod cli;

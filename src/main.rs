@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    quorate::cli::run(quorate::cli::Cli::parse()).await
+    match quorate::cli::config::parse(std::env::args_os().collect()) {
+        Ok(cli) => quorate::cli::run(cli).await,
+        Err(stop) => stop.tell(),
+    }
 }

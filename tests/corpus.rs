@@ -6,7 +6,7 @@ mod properties;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{NaiveDate, Timelike};
 use jiff::tz::TimeZone;
@@ -34,7 +34,9 @@ fn files(target: &str) -> Vec<PathBuf> {
 fn replay(target: &str) {
     let (_, property) = properties::TARGETS.into_iter().find(|(name, _)| *name == target).expect("a target");
     let files = files(target);
+    let mut slowest = (Duration::ZERO, PathBuf::new());
     for file in &files {
+        let begun = Instant::now();
         let bytes = fs::read(file).expect("a file");
         let (done, is_done) = mpsc::sync_channel(1);
         let run = std::thread::spawn(move || {
@@ -49,8 +51,9 @@ fn replay(target: &str) {
             }
             Err(mpsc::RecvTimeoutError::Timeout) => panic!("{} takes over {PER_FILE:?}", file.display()),
         }
+        slowest = slowest.max((begun.elapsed(), file.clone()));
     }
-    println!("{target}: {} files", files.len());
+    println!("{target}: {} files; {:.1?} for {}", files.len(), slowest.0, slowest.1.display());
 }
 
 fn words(panic: Box<dyn std::any::Any + Send>) -> Option<String> {
@@ -133,4 +136,4 @@ macro_rules! replays {
     ($($target:ident)*) => { $(#[test] fn $target() { replay(stringify!($target)); })* };
 }
 
-replays!(calendar coordinator join_request join_response participant register requests);
+replays!(calendar coordinator join_request join_response participant register requests series);

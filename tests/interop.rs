@@ -1,4 +1,4 @@
-//! Other people's gRPC: the Python examples and the README's grpcurl session, against the real program.
+//! Other people's gRPC: the Python and Go examples and the README's grpcurl session, against the real program.
 //!
 //! The checks are in `tests/interop/*.py`. This file finds a Python, gives it a virtual environment with
 //! the packages, and runs them. Without Python or the packages it says SKIPPED, and passes.
@@ -18,6 +18,18 @@ struct Python {
 #[test]
 fn python_organizer_and_agents() {
     run("run.py", &[env!("CARGO_BIN_EXE_quorate")]);
+}
+
+#[test]
+fn go_organizer() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go");
+    let arguments = [env!("CARGO_BIN_EXE_quorate"), folder.to_str().expect("a path in UTF-8")];
+    run("go_organizer.py", &arguments);
+}
+
+#[test]
+fn other_programs_read_a_series() {
+    run("series_calendar.py", &[env!("CARGO_BIN_EXE_quorate")]);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod it {
     mod support;
 
+    mod admin;
     mod bad_input;
     mod batch;
     mod calendars;
@@ -14,12 +15,17 @@ mod it {
     mod concurrency;
     mod displacing;
     mod hostile;
+    mod live;
+    mod operations;
     mod parity;
     mod process;
     mod reads;
     mod restart;
     mod schedule;
+    mod series;
     mod server;
     mod streams;
+    mod tracing;
     mod watching;
+    mod zones;
 }

@@ -9,7 +9,17 @@ mod changes;
 mod desk;
 #[path = "machines/displacing.rs"]
 mod displacing;
+#[path = "machines/looking.rs"]
+mod looking;
 #[path = "machines/registration.rs"]
 mod registration;
 #[path = "machines/scheduler.rs"]
 mod scheduler;
+#[path = "machines/series.rs"]
+mod series;
+#[path = "machines/series_review.rs"]
+mod series_review;
+#[path = "machines/series_standing.rs"]
+mod series_standing;
+#[path = "machines/tracing.rs"]
+mod tracing;

@@ -5,8 +5,9 @@
 //! In every state the invariants of PROTOCOL.md hold, and from every state rest can be reached: nobody is HELD, all
 //! agents equal the store, all requests are answered.
 //!
-//! `cargo test --test model -- --nocapture` prints the sizes. `MODEL=full cargo test --test model -- --nocapture`
-//! explores the larger settings as well; they take many minutes.
+//! `cargo test --test model -- --nocapture` prints the sizes. Larger settings need the optimized profile:
+//! `MODEL=wide cargo test --profile sim --test model full -- --nocapture` (minutes; CI runs it), or `MODEL=full` for all
+//! of them; `MODEL_ONLY=…` keeps those whose name has these words in it.
 
 #[path = "model/action.rs"]
 mod action;
@@ -54,10 +55,6 @@ fn is_found(setting: &Setting, plant: Plant, invariant: &str) {
     assert!(!found.trace.is_empty());
 }
 
-fn full() -> bool {
-    std::env::var("MODEL").is_ok_and(|value| value == "full")
-}
-
 #[test]
 fn two_meetings_compete_for_three_participants() {
     holds(&settings::two_meetings(), 5_000);
@@ -98,14 +95,18 @@ fn the_scheduler_dies_and_a_journal_is_lost() {
     holds(&settings::new_lives(), 5_000);
 }
 
-/// Everything that takes longer.
+/// Everything that takes longer: what one run of CI affords, or all of it.
 #[test]
 fn the_full_model() {
-    if !full() {
-        return println!("not without MODEL=full");
-    }
-    for setting in settings::full() {
-        holds(&setting, 10_000);
+    let wanted = std::env::var("MODEL").unwrap_or_default();
+    let settings = match wanted.as_str() {
+        "wide" => settings::wide(),
+        "full" => settings::wide().into_iter().chain(settings::full()).collect(),
+        _ => return println!("not without MODEL=wide or MODEL=full"),
+    };
+    let only = std::env::var("MODEL_ONLY").unwrap_or_default();
+    for setting in settings.iter().filter(|setting| setting.name.contains(&only)) {
+        holds(setting, 10_000);
     }
 }
 
@@ -119,6 +120,21 @@ fn the_reduction_by_symmetry_loses_nothing() {
         assert!(reduced.found.is_none() && named.found.is_none());
         assert!(named.states > reduced.states, "nothing was reduced");
         assert!(reduced.worlds == named.worlds, "the reduced exploration missed a world");
+    }
+}
+
+/// Agents hear at once what is sent to them, and say what they have to say at any time: the scheduler, its store and each
+/// agent meet all that they meet when messages to agents may be late as well.
+#[test]
+fn agents_that_hear_at_once_miss_nothing() {
+    for setting in settings::late_and_at_once() {
+        let at_once = Explorer::new(&setting).with_parts().run();
+        let bounds = setting::Bounds { agents_hear_at_once: false, ..setting.bounds };
+        let late = Explorer::new(&Setting { bounds, ..setting.clone() }).with_parts().run();
+        println!("{}: {} states, {} if agents may hear late", setting.name, at_once.states, late.states);
+        assert!(at_once.found.is_none() && late.found.is_none());
+        assert!(late.states > at_once.states && !late.parts.is_empty(), "nothing was reduced");
+        assert!(late.parts == at_once.parts, "the reduced exploration missed something");
     }
 }
 

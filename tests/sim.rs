@@ -5,7 +5,7 @@
 //! - `SEED=17 cargo test --test sim -- --nocapture` replays one run and prints what happened.
 //! - `SEED=17 ONLY=3,8,12 …` keeps only these items of its plan; a run that fails prints such a command.
 //! - `SEEDS=1000000 cargo test --profile sim --test sim -- --nocapture` runs a million; `FIRST=1000` begins elsewhere.
-//! - `PLANTED=full cargo test --test sim planted -- --nocapture` counts in how many runs each planted bug is seen,
+//! - `PLANTED=full cargo test --profile sim --test sim planted -- --nocapture` counts in how many runs each bug is seen,
 //!   and writes `docs/planted-bugs.md`.
 
 #[path = "sim/agent.rs"]
@@ -31,6 +31,8 @@ mod plan;
 #[cfg(debug_assertions)]
 #[path = "sim/planted.rs"]
 mod planted;
+#[path = "sim/recurring.rs"]
+mod recurring;
 #[path = "sim/scheduler.rs"]
 mod scheduler;
 #[path = "sim/speech.rs"]
@@ -91,6 +93,19 @@ fn the_same_seed_gives_the_same_trace() {
     for seed in 1..=25 {
         let (first, second) = (run(seed, None, false, true), run(seed, None, false, true));
         assert_eq!((first.hash, first.steps), (second.hash, second.steps), "seed {seed} is not replayed");
+    }
+}
+
+/// Tracing decides nothing: not a line of what happens is another one.
+#[test]
+fn a_traced_run_is_the_run_without_a_trace() {
+    if number("SEED").is_some() {
+        return;
+    }
+    for seed in 1..=25 {
+        let (traced, untraced) = (campaign::run_traced(seed, true), campaign::run_traced(seed, false));
+        assert_eq!((traced.hash, traced.steps), (untraced.hash, untraced.steps), "seed {seed}");
+        assert!(traced.broken.is_empty(), "seed {seed}: {:#?}", traced.broken);
     }
 }
 

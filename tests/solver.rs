@@ -7,6 +7,8 @@ mod ranking;
 mod reasons;
 #[path = "solver/slots.rs"]
 mod slots;
+#[path = "solver/zones.rs"]
+mod zones;
 
 use std::time::Duration;
 

@@ -3,14 +3,20 @@
 
 #[path = "store/disk.rs"]
 mod disk;
+#[path = "store/doctor.rs"]
+mod doctor;
 #[path = "store/lists.rs"]
 mod lists;
 #[path = "store/make.rs"]
 mod make;
 #[path = "store/random.rs"]
 mod random;
+#[path = "store/series.rs"]
+mod series;
 #[path = "store/suite.rs"]
 mod suite;
+#[path = "store/upgrade.rs"]
+mod upgrade;
 
 use std::sync::Arc;
 
@@ -101,4 +107,10 @@ conformance! {
         meetings_move_in_the_list,
         readers_see_whole_groups_from_other_threads,
         readers_see_who_acknowledged;
+    series:
+        series_conditions,
+        a_series_is_read_with_its_meetings,
+        a_snapshot_has_the_series_with_work,
+        a_booking_tells_its_series,
+        series_page_by_page_by_whom_and_how_they_stand;
 }

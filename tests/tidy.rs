@@ -6,14 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may use beside itself. Whatever is not named is an arrow that points up, or across.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("core", &[]),
     ("wire", &["core"]),
     ("engine", &["core"]),
     ("store", &["engine", "core"]),
     ("grpc", &["engine", "wire", "core"]),
-    ("agent", &["wire", "core", "engine::Clock"]),
-    ("app", &["grpc", "agent", "store", "engine", "wire", "core", "cli"]),
+    ("agent", &["wire", "core", "engine::Clock", "engine::spans"]),
+    ("admin", &["grpc", "engine", "core"]),
+    ("app", &["admin", "grpc", "agent", "store", "engine", "wire", "core", "cli"]),
     ("cli", &["app", "wire", "core"]),
 ];
 

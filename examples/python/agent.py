@@ -1,6 +1,6 @@
 """A small quorate agent: speaks for one participant, whose free time stands on the command line."""
 import argparse
-import queue
+import asyncio
 import sys
 from pathlib import Path
 
@@ -90,24 +90,23 @@ def say(*words):
     print(*words, flush=True)
 
 
-def serve(scheduler, me, free):
+async def serve(scheduler, me, free):
     """Runs until the stream ends, and returns why it did."""
-    agent, outbox = Agent(me, free), queue.SimpleQueue()
-    outbox.put([pb.AgentMessage(register=pb.Register(participant_id=me))])  # no journal_id: all is in memory
+    agent = Agent(me, free)
     keepalive = [("grpc.keepalive_time_ms", 20_000), ("grpc.keepalive_timeout_ms", 10_000)]
-    with grpc.insecure_channel(scheduler, options=keepalive) as channel:
-        requests = (pb.JoinRequest(messages=messages) for messages in iter(outbox.get, None))
+    async with grpc.aio.insecure_channel(scheduler, options=keepalive) as channel:
+        stream = rpc.ParticipantServiceStub(channel).Join()
         try:
-            for frame in rpc.ParticipantServiceStub(channel).Join(requests):
+            # Without a journal_id: all is in memory.
+            await stream.write(pb.JoinRequest(messages=[pb.AgentMessage(register=pb.Register(participant_id=me))]))
+            async for frame in stream:
                 kinds = [(m.WhichOneof("message"), m) for m in frame.messages]
                 answers = [a for kind, m in kinds if kind for a in agent.answer(kind, getattr(m, kind))]
                 if answers:
-                    outbox.put([pb.AgentMessage(**a) for a in answers])
+                    await stream.write(pb.JoinRequest(messages=[pb.AgentMessage(**a) for a in answers]))
             return "the scheduler ended the stream"
-        except grpc.RpcError as error:
+        except grpc.aio.AioRpcError as error:
             return f"the stream broke: {error.code().name}: {error.details()}"
-        finally:
-            outbox.put(None)
 
 
 if __name__ == "__main__":
@@ -116,4 +115,5 @@ if __name__ == "__main__":
     cli.add_argument("--participant", required=True)
     cli.add_argument("--free", action="append", type=interval, default=[], metavar="START/END")
     args = cli.parse_args()
-    sys.exit(f"{args.participant}: {serve(args.scheduler, args.participant, args.free)}")
+    why = asyncio.run(serve(args.scheduler, args.participant, args.free))
+    sys.exit(f"{args.participant}: {why}")

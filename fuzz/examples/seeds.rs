@@ -10,8 +10,8 @@ use prost::Message;
 use quorate::core::availability::Disclosure;
 use quorate::core::ids::{Attempt, AttemptNumber, Epoch, Lineage, MeetingId, ParticipantId, QueryId};
 use quorate::core::message::{
-    AckKind, AgentMessage, Booking, Hold, Notice, NoticeKind, Promise, Query, Refusal, Register, Registered,
-    ReleaseCause, SchedulerMessage, Vote,
+    AckKind, AgentMessage, Booking, Hold, Notice, NoticeKind, Origin, Promise, Query, Refusal, Register,
+    Registered, ReleaseCause, SchedulerMessage, Vote,
 };
 use quorate::core::model::{FreeTime, Preference};
 use quorate::core::time::{Instant, TimeRange};
@@ -80,11 +80,13 @@ fn slot() -> TimeRange {
 
 fn agent_messages() -> Vec<(&'static str, AgentMessage)> {
     let participant = || who("alice");
-    let promise = |n| Promise { attempt: attempt(n), blocked: slot(), lease_over: n == 2 };
+    let promise = |n| Promise { attempt: attempt(n), blocked: slot(), lease_over: n == 2, revision: 1 };
     let register = Register {
         participant: participant(),
         display_name: "Alice".to_owned(),
         time_zone: Some("Europe/Berlin".to_owned()),
+        zone_data: None,
+        calendar_problem: "alice.ics:7: unreadable".to_owned(),
         disclosure: Disclosure::FreeBusy,
         journal_id: "journal".to_owned(),
         journal_sequence: 7,
@@ -93,11 +95,18 @@ fn agent_messages() -> Vec<(&'static str, AgentMessage)> {
         withdrawn: vec![(attempt(3), "ill".to_owned())],
         scheduler_generation: 1,
         scheduler_incarnation: "one".to_owned(),
+        origin: Origin { process: "host-1".to_owned(), number: 2 },
     };
     let free = FreeTime { range: slot(), preference: Preference::Preferred, cost: 5 };
     let vote =
         |vote| AgentMessage::Vote { participant: participant(), attempt: attempt(1), vote, sequence: 8 };
-    let ack = |kind| AgentMessage::Ack { participant: participant(), attempt: attempt(1), kind, sequence: 9 };
+    let ack = |kind| AgentMessage::Ack {
+        participant: participant(),
+        attempt: attempt(1),
+        kind,
+        revision: 1,
+        sequence: 9,
+    };
     let answer =
         |answer| AgentMessage::Availability { participant: participant(), query: QueryId::new("q"), answer };
     vec![
@@ -135,6 +144,8 @@ fn scheduler_messages() -> Vec<(&'static str, SchedulerMessage)> {
         organizer: "carol".to_owned(),
         attendees: vec![who("alice"), who("bob")],
         sequence: 1,
+        revision: 1,
+        series: None,
     };
     let registered = Registered {
         participant: who("alice"),

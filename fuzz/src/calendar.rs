@@ -32,6 +32,9 @@ pub fn calendar(data: &[u8]) {
             return says_where(&error, &text);
         }
     };
+    for problem in calendar.problems() {
+        says_where(&problem.error, &text);
+    }
     let number = fingerprint(data);
     let zone = known_zone(ZONES[(number % 6) as usize]).expect("a zone of the list");
     let windows = WINDOWS.map(|(start, end)| TimeRange { start: instant(start), end: instant(end) });
@@ -84,7 +87,7 @@ fn says_where(error: &CalendarError, text: &str) {
 
 /// No range is inverted, empty or outside of the window; each list is sorted and nothing in it touches.
 fn is_tidy(busy: &Busy, window: TimeRange) {
-    for list in [&busy.busy, &busy.tentative, &busy.unavailable, &busy.blocked(true)] {
+    for list in [&busy.busy, &busy.tentative, &busy.unavailable, &busy.unknown, &busy.blocked(true)] {
         assert!(list.len() <= 3 * MAX_STEPS_PER_QUERY);
         for range in list {
             assert!(range.start < range.end, "{range:?} is inverted or empty");

@@ -148,6 +148,8 @@ impl World {
             participant: ParticipantId::new(name),
             display_name: name.to_owned(),
             time_zone: None,
+            zone_data: None,
+            calendar_problem: String::new(),
             disclosure: [Disclosure::FreeBusy, Disclosure::AskedSlotsOnly][variant / 4 % 2],
             journal_id,
             journal_sequence: [0, 5, u64::MAX >> 1, 2][variant / 8 % 4],
@@ -353,12 +355,12 @@ impl World {
             match effect {
                 Effect::Apply(op, t) => self.waiting.push_back((op, Operation::Apply(t))),
                 Effect::Read(op, read) => self.waiting.push_back((op, Operation::Read(read))),
-                Effect::Send(_, _, SchedulerMessage::Hold(hold)) => {
+                Effect::Send(_, _, SchedulerMessage::Hold(hold), _) => {
                     if !self.holds.iter().any(|(known, _)| *known == hold.attempt) {
                         self.holds.push((hold.attempt.clone(), hold.blocked));
                     }
                 }
-                Effect::Send(_, _, SchedulerMessage::Query(query)) => {
+                Effect::Send(_, _, SchedulerMessage::Query(query), _) => {
                     self.queries.push((query.id.clone(), query.windows.clone()));
                 }
                 Effect::Reply(ticket, _) => {

@@ -8,18 +8,20 @@ mod coordinator;
 mod frames;
 mod participant;
 mod requests;
+mod series;
 
 pub use calendar::calendar;
 pub use coordinator::coordinator;
 pub use frames::{join_request, join_response, register};
 pub use participant::participant;
 pub use requests::requests;
+pub use series::series;
 
 /// Takes one input, and panics if a property does not hold.
 pub type Property = fn(&[u8]);
 
 /// All of them, each by the name of its target and of its folder in `corpus/`.
-pub const TARGETS: [(&str, Property); 7] = [
+pub const TARGETS: [(&str, Property); 8] = [
     ("calendar", calendar),
     ("coordinator", coordinator),
     ("join_request", join_request),
@@ -27,4 +29,5 @@ pub const TARGETS: [(&str, Property); 7] = [
     ("participant", participant),
     ("register", register),
     ("requests", requests),
+    ("series", series),
 ];

@@ -111,6 +111,7 @@ fn booking(attempt: Attempt) -> Booking {
         attendees: vec![alice()],
         sequence: 0,
         revision: 1,
+        series: None,
     }
 }
 

@@ -32,6 +32,11 @@ pub struct Loaded {
 impl Loaded {
     /// Reads a calendar file. A file that can't be read is a `Loaded` that says so.
     pub fn read(path: &Path) -> Self {
+        Self::read_of(path, &[])
+    }
+
+    /// As [`Loaded::read`], with the addresses of the calendar's owner.
+    pub fn read_of(path: &Path, owners: &[String]) -> Self {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let unread = |reason: String| {
             let error = CalendarError { file: name.clone(), line: 0, reason };
@@ -45,9 +50,8 @@ impl Loaded {
         if bytes.len() as u64 > MAX_FILE_BYTES {
             return unread(format!("larger than {} MiB", MAX_FILE_BYTES >> 20));
         }
-        // Everything that counts in a calendar is ASCII; titles in another encoding don't matter here.
-        let text = String::from_utf8_lossy(&bytes);
-        let calendar = Calendar::parse(&name, &text).map(Arc::new);
+        let text = calendar::decode(&bytes);
+        let calendar = Calendar::parse_of(&name, &text, owners).map(Arc::new);
         let begins = |line: &&str| line.trim_end().eq_ignore_ascii_case("BEGIN:VEVENT");
         let events = text.lines().filter(begins).count();
         Self { calendar, events, digest: Some(Sha256::digest(&bytes).into()) }
@@ -58,10 +62,30 @@ impl Loaded {
         self.calendar.as_ref().err().map(ToString::to_string)
     }
 
+    /// What can't be read in a calendar that can, in one line: the first problem, and how many more there are.
+    pub fn degraded(&self) -> Option<String> {
+        let calendar = self.calendar.as_ref().ok()?;
+        let first = &calendar.problems().first()?.error;
+        Some(match calendar.problem_count() - 1 {
+            0 => first.to_string(),
+            more => format!("{first} (and {more} more)"),
+        })
+    }
+
     fn zone(&self) -> Option<(String, TimeZone)> {
         let name = self.calendar.as_ref().ok()?.zone()?;
         Some((name.to_owned(), calendar::known_zone(name)?))
     }
+}
+
+/// What an event means that can't be read, for the time that it may block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Unreadable {
+    /// Nothing is known of that time: queries that touch it are declined, holds refused.
+    #[default]
+    Unknown,
+    /// The participant is busy.
+    Busy,
 }
 
 /// How a participant wants the calendar to be read.
@@ -69,10 +93,13 @@ impl Loaded {
 pub struct Policy {
     /// IANA zone; none: the calendar's own.
     pub zone: Option<String>,
-    /// When the participant works; none: at any time. Without a zone of their own they are in the participant's.
-    pub working_hours: Option<WorkingHours>,
+    /// When the participant works: all of these together; none: at any time. Without a zone of their own they are in the
+    /// participant's.
+    pub working_hours: Option<Vec<WorkingHours>>,
     /// Whether tentative events block their time.
     pub tentative_blocks: bool,
+    /// What events mean that can't be read.
+    pub unreadable: Unreadable,
 }
 
 /// One participant's own time.
@@ -82,7 +109,8 @@ pub struct CalendarTime {
     policy: Policy,
     /// The participant's zone and its name, if any is known.
     zone: Option<(String, TimeZone)>,
-    hours_zone: Option<TimeZone>,
+    /// The zones that the working hours name themselves, in their order.
+    hours_zones: Vec<Option<TimeZone>>,
 }
 
 impl CalendarTime {
@@ -98,11 +126,12 @@ impl CalendarTime {
             }
             None => loaded.zone(),
         };
-        let hours_zone = match &policy.working_hours {
-            Some(WorkingHours::Weekly { time_zone: Some(name), .. }) => Some(zones::zone(name)?),
-            _ => None,
+        let hours_zone = |hours: &WorkingHours| match hours {
+            WorkingHours::Weekly { time_zone: Some(name), .. } => zones::zone(name).map(Some),
+            _ => Ok(None),
         };
-        Ok(Self { loaded, policy, zone, hours_zone })
+        let hours_zones = policy.working_hours.iter().flatten().map(hours_zone).collect::<Result<_, _>>()?;
+        Ok(Self { loaded, policy, zone, hours_zones })
     }
 
     /// The participant's IANA zone: the one of the policy, or else the calendar's. With neither, times without a zone
@@ -136,28 +165,38 @@ impl CalendarTime {
 
     /// What lies outside the participant's working hours.
     fn outside(&self, range: TimeRange) -> Result<Vec<TimeRange>, String> {
-        let Some(WorkingHours::Weekly { days, start_minute, end_minute, .. }) = &self.policy.working_hours
-        else {
-            return Ok(Vec::new());
-        };
+        let Some(all) = &self.policy.working_hours else { return Ok(Vec::new()) };
         if (range.end - range.start).num_days() > MAX_DAYS {
             return Err(format!("working hours are worked out for {MAX_DAYS} days at most"));
         }
-        let zone = &self.hours_zone.clone().unwrap_or_else(|| self.home());
-        // Where clocks go back over midnight, a day begins before the one before it has ended.
-        let first = zones::to_civil(range.start, zone).date();
-        let last = zones::to_civil(range.end, zone).date();
-        let (mut day, last) = (first.yesterday().unwrap_or(first), last.tomorrow().unwrap_or(last));
-        let mut hours = Vec::new();
-        while day <= last {
-            if days[day.weekday().to_monday_zero_offset() as usize] {
-                hours.push(TimeRange::new(reach(day, *start_minute, zone), reach(day, *end_minute, zone)));
-            }
-            let Ok(next) = day.tomorrow() else { break };
-            day = next;
+        let mut works = Vec::new();
+        for (hours, zone) in all.iter().zip(&self.hours_zones) {
+            let WorkingHours::Weekly { days, start_minute, end_minute, .. } = hours else {
+                // Any hour of any day.
+                return Ok(Vec::new());
+            };
+            let zone = zone.clone().unwrap_or_else(|| self.home());
+            works.extend(hours_of(range, days, (*start_minute, *end_minute), &zone));
         }
-        Ok(calendar::free_within(range, &hours))
+        Ok(calendar::free_within(range, &calendar::merge(works)))
     }
+}
+
+/// The hours of the days around a range.
+fn hours_of(range: TimeRange, days: &[bool; 7], (start, end): (u16, u16), zone: &TimeZone) -> Vec<TimeRange> {
+    // Where clocks go back over midnight, a day begins before the one before it has ended.
+    let first = zones::to_civil(range.start, zone).date();
+    let last = zones::to_civil(range.end, zone).date();
+    let (mut day, last) = (first.yesterday().unwrap_or(first), last.tomorrow().unwrap_or(last));
+    let mut hours = Vec::new();
+    while day <= last {
+        if days[day.weekday().to_monday_zero_offset() as usize] {
+            hours.push(TimeRange::new(reach(day, start, zone), reach(day, end, zone)));
+        }
+        let Ok(next) = day.tomorrow() else { break };
+        day = next;
+    }
+    hours
 }
 
 /// When the wall clock first reaches that minute of the day; 1440 is the next midnight.
@@ -172,6 +211,10 @@ impl OwnTime for CalendarTime {
     fn busy(&self, range: TimeRange, working_hours: bool) -> Result<Vec<TimeRange>, String> {
         let calendar = self.loaded.calendar.as_ref().map_err(ToString::to_string)?;
         let busy = calendar.busy(range, &self.home()).map_err(|error| error.to_string())?;
+        if self.policy.unreadable == Unreadable::Unknown && !busy.unknown.is_empty() {
+            let problem = calendar.problem_in(range).map(ToString::to_string);
+            return Err(problem.unwrap_or_else(|| "an event can't be read".to_owned()));
+        }
         let mut blocked = busy.blocked(self.policy.tentative_blocks);
         if working_hours {
             blocked.extend(self.outside(range)?);
@@ -199,7 +242,8 @@ mod tests {
     }
 
     fn policy(working_hours: Option<WorkingHours>) -> Policy {
-        Policy { zone: None, working_hours, tentative_blocks: true }
+        let working_hours = working_hours.map(|hours| vec![hours]);
+        Policy { zone: None, working_hours, tentative_blocks: true, unreadable: Unreadable::Unknown }
     }
 
     fn range(start: &str, end: &str) -> TimeRange {
@@ -229,6 +273,26 @@ mod tests {
         assert_eq!(time.time_zone(), Some("Europe/Berlin"));
         time.replace(good);
         assert_eq!(time.busy(asked, false), Ok(vec![]));
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_read_is_unknown_or_busy_and_the_rest_is_known() {
+        let good = event("DTSTART:20250101T090000Z\r\nDURATION:PT1H");
+        let bad = event("DTSTART;TZID=Atlantis:20250601T090000\r\nDURATION:PT1H");
+        let degraded = loaded(&(good + &bad));
+        assert_eq!(degraded.problem(), None);
+        assert_eq!(degraded.degraded().as_deref(), Some("alice.ics:13: unknown time zone 'Atlantis'"));
+        assert_eq!(loaded(&bad.repeat(3)).degraded().unwrap().split_once(" (").unwrap().1, "and 2 more)");
+        let (known, touched) = (
+            range("2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z"),
+            range("2025-06-01T00:00:00Z", "2025-06-02T00:00:00Z"),
+        );
+        let time = CalendarTime::new(degraded.clone(), policy(None)).unwrap();
+        assert_eq!(time.busy(known, false), Ok(vec![range("2025-01-01T09:00:00Z", "2025-01-01T10:00:00Z")]));
+        assert!(time.busy(touched, false).unwrap_err().contains("alice.ics:13: unknown time zone"));
+        let policy = Policy { unreadable: Unreadable::Busy, ..policy(None) };
+        let time = CalendarTime::new(degraded, policy).unwrap();
+        assert_eq!(time.busy(touched, false), Ok(vec![touched]));
     }
 
     #[test]
@@ -290,6 +354,80 @@ mod tests {
         let free = range("2025-03-29T13:00:00Z", "2025-03-29T21:00:00Z");
         let around = range("2025-03-29T12:00:00Z", "2025-03-29T22:00:00Z");
         assert_eq!(calendar::free_within(around, &time.busy(around, true).unwrap()), [free]);
+    }
+
+    #[test]
+    fn hours_may_differ_by_day_and_have_breaks() {
+        let weekly = |days: [u8; 7], start_minute, end_minute| WorkingHours::Weekly {
+            days: days.map(|day| day == 1),
+            start_minute,
+            end_minute,
+            time_zone: None,
+        };
+        let (mon_to_thu, friday) = ([1, 1, 1, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0]);
+        let hours = vec![
+            weekly(mon_to_thu, 9 * 60, 12 * 60),
+            weekly(mon_to_thu, 13 * 60, 17 * 60),
+            weekly(friday, 9 * 60, 13 * 60),
+        ];
+        let free = |hours: Vec<WorkingHours>, day: &str| {
+            let policy = Policy { working_hours: Some(hours), ..policy(None) };
+            let time = CalendarTime::new(loaded(""), policy).unwrap();
+            let range = range(&format!("{day}T00:00:00Z"), &format!("{day}T23:00:00Z"));
+            calendar::free_within(range, &time.busy(range, true).unwrap())
+        };
+        // A Thursday, a Friday and a Saturday in Berlin's summer.
+        let thursday = vec![
+            range("2025-07-03T07:00:00Z", "2025-07-03T10:00:00Z"),
+            range("2025-07-03T11:00:00Z", "2025-07-03T15:00:00Z"),
+        ];
+        assert_eq!(free(hours.clone(), "2025-07-03"), thursday);
+        assert_eq!(
+            free(hours.clone(), "2025-07-04"),
+            [range("2025-07-04T07:00:00Z", "2025-07-04T11:00:00Z")]
+        );
+        assert_eq!(free(hours.clone(), "2025-07-05"), []);
+        let any = [hours, vec![WorkingHours::Unrestricted]].concat();
+        assert_eq!(free(any, "2025-07-05"), [range("2025-07-05T00:00:00Z", "2025-07-05T23:00:00Z")]);
+    }
+
+    #[test]
+    fn hours_of_days_that_are_not_like_others() {
+        let night = |start_minute, end_minute| {
+            Some(WorkingHours::Weekly { days: [true; 7], start_minute, end_minute, time_zone: None })
+        };
+        let free = |zone: &str, hours, around: TimeRange| {
+            let policy = Policy { zone: Some(zone.to_owned()), ..policy(hours) };
+            let time = CalendarTime::new(loaded(""), policy).unwrap();
+            calendar::free_within(around, &time.busy(around, true).unwrap())
+        };
+        // 02:30 is skipped: work starts when the clock has gone past it, at 03:00.
+        let sunday = range("2026-03-29T00:00:00Z", "2026-03-29T12:00:00Z");
+        assert_eq!(
+            free("Europe/Berlin", night(150, 600), sunday),
+            [range("2026-03-29T01:00:00Z", "2026-03-29T08:00:00Z")]
+        );
+        // 30 December 2011 does not exist in Samoa: nobody worked on it.
+        let days = range("2011-12-29T10:00:00Z", "2011-12-31T10:00:00Z");
+        assert_eq!(
+            free("Pacific/Apia", night(540, 1020), days),
+            [
+                range("2011-12-29T19:00:00Z", "2011-12-30T03:00:00Z"),
+                range("2011-12-30T19:00:00Z", "2011-12-31T03:00:00Z"),
+            ]
+        );
+        // Midnight does not exist in São Paulo on 4 November 2018: the day begins at 01:00.
+        let day = range("2018-11-04T02:00:00Z", "2018-11-04T06:00:00Z");
+        assert_eq!(
+            free("America/Sao_Paulo", night(0, 120), day),
+            [range("2018-11-04T03:00:00Z", "2018-11-04T04:00:00Z")]
+        );
+        // A zone that lies three quarters of an hour off.
+        let day = range("2026-06-15T00:00:00Z", "2026-06-15T12:00:00Z");
+        assert_eq!(
+            free("Asia/Kathmandu", night(540, 600), day),
+            [range("2026-06-15T03:15:00Z", "2026-06-15T04:15:00Z")]
+        );
     }
 
     #[test]

@@ -6,12 +6,23 @@ use std::path::{Path, PathBuf};
 
 use super::AgentError;
 use super::calendar::{self, OUTPUT_SUFFIX};
-use super::calendar_time::Policy;
+use super::calendar_time::{CalendarTime, Loaded, Policy, Unreadable};
 use crate::core::availability::Disclosure;
 use crate::core::ids::ParticipantId;
 use crate::core::model::WorkingHours;
+use crate::core::participant::OwnTime;
+use crate::core::time::TimeRange;
 use crate::wire::scalars;
 use crate::wire::validate::{ROOT, Violations};
+
+/// How what is doubtful in a calendar counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// What events mean that can't be read.
+    pub unreadable: Unreadable,
+    /// Mail addresses of the calendar's owner, beside the participant's id if it is one: what they declined is free.
+    pub owners: Vec<String>,
+}
 
 /// One participant of a host.
 #[derive(Clone, Debug)]
@@ -24,12 +35,14 @@ pub struct ParticipantConfig {
     pub calendar: PathBuf,
     /// IANA zone; none: the calendar's own.
     pub zone: Option<String>,
-    /// When the participant works; none: at any time.
-    pub working_hours: Option<WorkingHours>,
+    /// When the participant works: all of these together; none: at any time.
+    pub working_hours: Option<Vec<WorkingHours>>,
     /// How much answers reveal.
     pub disclosure: Disclosure,
     /// Whether tentative events block their time.
     pub tentative_blocks: bool,
+    /// How what is doubtful in the calendar counts.
+    pub reading: Reading,
     /// The `.ics` file that the bookings are written to.
     pub output: PathBuf,
 }
@@ -40,7 +53,25 @@ impl ParticipantConfig {
             zone: self.zone.clone(),
             working_hours: self.working_hours.clone(),
             tentative_blocks: self.tentative_blocks,
+            unreadable: self.reading.unreadable,
         }
+    }
+
+    /// When the participant's own events block time within the range, sorted and merged; the calendar is read anew, as
+    /// an agent would. And whether times without a zone were read as UTC, for want of a zone.
+    ///
+    /// # Errors
+    /// What an agent would decline its queries with: nothing is known of the time then.
+    pub fn own_busy(&self, range: TimeRange) -> Result<(Vec<TimeRange>, bool), String> {
+        let loaded = Loaded::read_of(&self.calendar, &self.owners());
+        let time = CalendarTime::new(loaded, self.policy()).map_err(|error| error.to_string())?;
+        Ok((time.busy(range, false)?, time.time_zone().is_none()))
+    }
+
+    /// The addresses of the calendar's owner.
+    pub(super) fn owners(&self) -> Vec<String> {
+        let id = Some(self.id.as_str()).filter(|id| id.contains('@'));
+        self.reading.owners.iter().map(String::as_str).chain(id).map(str::to_owned).collect()
     }
 }
 
@@ -53,11 +84,13 @@ pub struct Folder {
     /// As of each participant.
     pub zone: Option<String>,
     /// As of each participant.
-    pub working_hours: Option<WorkingHours>,
+    pub working_hours: Option<Vec<WorkingHours>>,
     /// As of each participant.
     pub disclosure: Disclosure,
     /// As of each participant.
     pub tentative_blocks: bool,
+    /// As of each participant.
+    pub reading: Reading,
 }
 
 impl From<PathBuf> for Folder {
@@ -69,6 +102,7 @@ impl From<PathBuf> for Folder {
             working_hours: None,
             disclosure: Disclosure::AskedSlotsOnly,
             tentative_blocks: true,
+            reading: Reading::default(),
         }
     }
 }
@@ -87,6 +121,7 @@ impl Folder {
             working_hours: self.working_hours.clone(),
             disclosure: self.disclosure,
             tentative_blocks: self.tentative_blocks,
+            reading: self.reading.clone(),
             output: output_beside(calendar),
         })
     }
@@ -172,7 +207,7 @@ fn real(path: &Path) -> PathBuf {
 /// The participant that a calendar file is named after: `alice` of `alice.ics`.
 ///
 /// # Errors
-/// The name holds characters that no id may have (API.md, `participant_id`).
+/// The name holds characters that no id may have (`Register.participant_id`).
 pub fn participant_of(calendar: &Path) -> Result<ParticipantId, AgentError> {
     let name = calendar.file_name().unwrap_or(OsStr::new("")).to_string_lossy();
     participant_id(without_ics(&name))

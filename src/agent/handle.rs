@@ -15,6 +15,7 @@ use super::{AgentError, Served};
 use crate::core::ids::{MeetingId, ParticipantId};
 use crate::core::message::Booking;
 use crate::engine::Clock;
+use crate::engine::spans::Spans;
 
 /// Commands that wait for the agent.
 const COMMANDS: usize = 64;
@@ -27,7 +28,15 @@ const COMMANDS: usize = 64;
 /// that is there and can't be read is no error: its participant declines, with the reason. Nor is a scheduler that
 /// can't be reached.
 pub async fn start(config: AgentConfig) -> Result<AgentHandle, AgentError> {
-    start_with(config, Connector::tcp(), uuid::Uuid::new_v4().as_u64_pair().0).await
+    start_traced(config, None).await
+}
+
+/// [`start`], and spans are handed to `spans`.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_traced(config: AgentConfig, spans: Option<Spans>) -> Result<AgentHandle, AgentError> {
+    start_over(config, Connector::tcp(), uuid::Uuid::new_v4().as_u64_pair().0, spans).await
 }
 
 /// [`start`], with a say in how the scheduler is connected to; `seed` is for the pauses between tries.
@@ -39,23 +48,34 @@ pub async fn start_with(
     connector: Connector,
     seed: u64,
 ) -> Result<AgentHandle, AgentError> {
+    start_over(config, connector, seed, None).await
+}
+
+async fn start_over(
+    config: AgentConfig,
+    connector: Connector,
+    seed: u64,
+    spans: Option<Spans>,
+) -> Result<AgentHandle, AgentError> {
     let endpoint = link::endpoint(&config.scheduler)?;
-    let clock = Clock::start();
+    let clock = spans.as_ref().map_or_else(Clock::start, Spans::clock);
     let (outputs, writer) = Outputs::start();
     let to_outputs = outputs.clone();
     let open = move || {
         let everyone = config.everyone()?;
         let journal = JournalFile::open(&config.data_dir)?;
         let (files, read) = Files::read(config, everyone);
-        let host = Host::open(clock, journal, to_outputs, read)?;
+        let mut host = Host::open(clock, journal, to_outputs, read)?;
+        host.trace_to(spans);
         Ok::<_, AgentError>((files, host))
     };
     let opened = tokio::task::spawn_blocking(open).await.map_err(|_| AgentError::Panicked).flatten();
     let (files, host) = match opened {
         Ok(opened) => opened,
         Err(error) => {
+            // Nothing is to be written; a writer that is cut off with the program would complain.
             outputs.close();
-            return Err(error);
+            return Err(writer.await.map_or(AgentError::Panicked, |()| error));
         }
     };
     let served = host.served();

@@ -11,12 +11,14 @@
 
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use self::trace::Handled;
 use super::calendar::{BookedEvent, render};
-use super::calendar_time::{CalendarTime, Loaded};
+use super::calendar_time::{CalendarTime, Loaded, Unreadable};
 use super::config::ParticipantConfig;
 use super::journal::{JournalError, JournalFile};
 use super::output::Outputs;
@@ -27,11 +29,12 @@ use crate::core::message::{AgentMessage, Booking, Origin, SchedulerMessage};
 use crate::core::participant::{Journal, JournalRecord, Output, Participant, Profile};
 use crate::core::time::{Mono, Now};
 use crate::engine::Clock;
+use crate::engine::spans::Spans;
 use crate::wire::agent_frames::pb_agent_message;
 use crate::wire::frames::agent_frames;
 use crate::wire::pb;
 use crate::wire::pb::frame_error::Reason;
-use crate::wire::scheduler_frames::{FromScheduler, from_scheduler};
+use crate::wire::scheduler_frames::{FromScheduler, from_scheduler, trace_of};
 
 /// What one input came to, once it is durable.
 #[derive(Debug, Default)]
@@ -59,6 +62,8 @@ pub(super) enum Change {
 struct Member {
     config: ParticipantConfig,
     profile: Profile,
+    /// What is wrong with the calendar, as the scheduler is told.
+    told: String,
     time: CalendarTime,
     machine: Participant,
     /// As it stands in `Host::timers`.
@@ -78,6 +83,8 @@ struct Batch {
     messages: Vec<AgentMessage>,
     bookings_changed: BTreeSet<ParticipantId>,
     registered: usize,
+    /// What was handled of traced messages.
+    handled: Vec<Handled>,
 }
 
 /// All participants of a host.
@@ -94,6 +101,8 @@ pub(super) struct Host {
     connected: bool,
     /// Names this process to the scheduler.
     process: String,
+    /// Who keeps traces, if anybody does.
+    spans: Option<Spans>,
 }
 
 impl Host {
@@ -111,8 +120,17 @@ impl Host {
         let journals = journal.load_all(&ids)?;
         let (members, timers, unwritten) = Default::default();
         let process = uuid::Uuid::new_v4().to_string();
-        let mut host =
-            Self { clock, journal, outputs, members, timers, unwritten, connected: false, process };
+        let mut host = Self {
+            clock,
+            journal,
+            outputs,
+            members,
+            timers,
+            unwritten,
+            connected: false,
+            process,
+            spans: None,
+        };
         for ((config, loaded), journal) in participants.into_iter().zip(journals) {
             host.insert(config, loaded, journal)?;
         }
@@ -133,14 +151,19 @@ impl Host {
         if let Some(problem) = problem {
             let path = config.calendar.display();
             tracing::error!(participant = %id, %path, "{problem}; queries are declined until it is mended");
-        } else if time.time_zone().is_none() {
+        } else if let Some(degraded) = time.loaded().degraded() {
+            log_degraded(&config, &degraded);
+        }
+        if time.loaded().calendar.is_ok() && time.time_zone().is_none() {
             tracing::warn!(participant = %id, "no time zone is known: times without one are read as UTC");
         }
         let profile = profile(&config, &time);
         let mut machine = Participant::new(profile.clone(), journal);
         machine.set_origin(Origin { process: self.process.clone(), number: 0 });
+        let told = told(time.loaded());
+        machine.set_calendar_problem(told.clone());
         let (timer, superseded, seen, unsure) = (None, false, false, false);
-        let member = Member { config, profile, time, machine, timer, superseded, seen, unsure };
+        let member = Member { config, profile, told, time, machine, timer, superseded, seen, unsure };
         self.members.insert(id.clone(), member);
         self.unwritten.insert(id);
         Ok(())
@@ -170,6 +193,7 @@ impl Host {
                 Some(problem) => Err(problem),
                 None => Ok(member.time.loaded().events),
             },
+            degraded: member.time.loaded().degraded(),
             time_zone: member.time.time_zone().map(str::to_owned),
             bookings: member.machine.bookings().count(),
         };
@@ -235,8 +259,9 @@ impl Host {
         for message in frames.iter().flat_map(|frame| &frame.messages) {
             match from_scheduler(message) {
                 Ok(FromScheduler::Messages(messages)) => {
+                    let trace = trace_of(message);
                     for (to, message) in messages {
-                        self.take(now, &to, message, &mut batch);
+                        self.take_traced(now, &to, message, trace, &mut batch);
                     }
                 }
                 Ok(FromScheduler::Drain { reconnect_after }) => drain = Some(reconnect_after),
@@ -316,17 +341,27 @@ impl Host {
                     "{problem}; queries are declined until it is mended, the last good version is not used"
                 );
             }
-            None => tracing::info!(participant = %id, events = loaded.events, "the calendar changed"),
+            None => {
+                tracing::info!(participant = %id, events = loaded.events, "the calendar changed");
+                if let Some(degraded) = loaded.degraded() {
+                    log_degraded(&member.config, &degraded);
+                }
+            }
         }
         member.time.replace(loaded);
         let now = self.clock.now();
-        let (connected, fresh) = (self.connected, profile(&member.config, &member.time));
+        let (connected, told) = (self.connected, told(member.time.loaded()));
+        // Who somebody is, is not said by a calendar that can't be read.
+        let fresh = if readable { profile(&member.config, &member.time) } else { member.profile.clone() };
         self.step(id, batch, |member| {
             let same = member.profile.time_zone == fresh.time_zone
-                && member.profile.display_name == fresh.display_name;
-            if same || !readable {
+                && member.profile.display_name == fresh.display_name
+                && member.told == told;
+            if same {
                 return member.machine.calendar_changed();
             }
+            member.told = told;
+            member.machine.set_calendar_problem(member.told.clone());
             // Who the participant is, is told by registering.
             member.profile = fresh;
             member.machine.set_profile(member.profile.clone());
@@ -439,6 +474,8 @@ impl Host {
             let ids: Vec<ParticipantId> = batch.records.keys().cloned().collect();
             let records: Vec<_> = batch.records.into_iter().collect();
             if let Err(error) = self.journal.append(&records) {
+                let words = error.to_string();
+                batch.handled.into_iter().for_each(|h| h.over(self.spans.as_ref(), Some(&words)));
                 // What memory says of these participants is not known to be in the journal.
                 self.doubt(ids);
                 if let Err(error) = self.reread() {
@@ -447,6 +484,7 @@ impl Host {
                 return Err(error);
             }
         }
+        batch.handled.into_iter().for_each(|handled| handled.over(self.spans.as_ref(), None));
         self.unwritten.extend(batch.bookings_changed);
         if batch.registered > 0 {
             tracing::info!("registered {} of {} participants", batch.registered, self.members.len());
@@ -476,6 +514,7 @@ impl Host {
                 let origin = member.machine.origin().clone();
                 member.machine = Participant::new(member.profile.clone(), journal);
                 member.machine.set_origin(origin);
+                member.machine.set_calendar_problem(member.told.clone());
                 member.unsure = false;
             }
             self.unwritten.insert(id.clone());
@@ -507,6 +546,7 @@ impl Host {
             attendees: booking.attendees.iter().map(ParticipantId::to_string).collect(),
             slot: booking.slot,
             stamp,
+            series: booking.series.clone(),
         };
         let mut events: Vec<BookedEvent> = member.machine.bookings().map(event).collect();
         events.sort_by(|a, b| (a.slot, &a.meeting_id).cmp(&(b.slot, &b.meeting_id)));
@@ -523,6 +563,22 @@ fn profile(config: &ParticipantConfig, time: &CalendarTime) -> Profile {
         time_zone: time.time_zone().map(str::to_owned),
         disclosure: config.disclosure,
     }
+}
+
+/// What the scheduler is told of a calendar's faults.
+fn told(loaded: &Loaded) -> String {
+    let text = loaded.problem().or(loaded.degraded()).unwrap_or_default();
+    text.chars().filter(|c| !c.is_control()).take(limits::CALENDAR_PROBLEM_CHARS).collect()
+}
+
+/// Says that a part of a calendar can't be read, and what that means.
+fn log_degraded(config: &ParticipantConfig, degraded: &str) {
+    let (participant, path) = (&config.id, config.calendar.display());
+    let meaning = match config.reading.unreadable {
+        Unreadable::Unknown => "queries about the time that it may block are declined until it is mended",
+        Unreadable::Busy => "the time that it may block counts as busy until it is mended",
+    };
+    tracing::warn!(%participant, %path, "the calendar is degraded: {degraded}; {meaning}");
 }
 
 fn log_refused(error: &pb::FrameError) {

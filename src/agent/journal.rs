@@ -4,6 +4,7 @@
 //! hears of it. [`JournalFile::append`] takes the records of a whole batch, of any number of participants, in one
 //! transaction with one sync.
 
+pub mod doctor;
 mod file;
 #[cfg(test)]
 mod tests;

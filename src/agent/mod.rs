@@ -29,9 +29,12 @@ use std::path::PathBuf;
 use crate::core::ids::ParticipantId;
 use crate::core::zones::UnknownZone;
 
-pub use config::{AgentConfig, Folder, ParticipantConfig, output_beside, participant_id, participant_of};
+pub use calendar_time::Unreadable;
+pub use config::{
+    AgentConfig, Folder, ParticipantConfig, Reading, output_beside, participant_id, participant_of,
+};
 pub use connector::Connector;
-pub use handle::{AgentHandle, start, start_with};
+pub use handle::{AgentHandle, start, start_traced, start_with};
 pub use journal::JournalError;
 
 /// One participant of a host, for people.
@@ -43,6 +46,8 @@ pub struct Served {
     pub calendar: PathBuf,
     /// How many events it has, or why it can't be read: `file:line: reason`.
     pub events: Result<usize, String>,
+    /// What can't be read in a calendar that can: `file:line: reason`, and how many more there are.
+    pub degraded: Option<String>,
     /// The participant's IANA zone, if one is known.
     pub time_zone: Option<String>,
     /// How many bookings the journal has.

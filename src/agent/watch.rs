@@ -61,6 +61,8 @@ struct Watched {
     digest: Option<[u8; 32]>,
     /// One of the folder's: it may go.
     of_folder: bool,
+    /// The addresses of the calendar's owner.
+    owners: Vec<String>,
 }
 
 /// The calendar files of a host as they were last read.
@@ -83,7 +85,7 @@ impl Files {
         for participant in everyone {
             let named = &files.config.participants;
             let of_folder = !named.iter().any(|named| named.id == participant.id);
-            let loaded = files.load(&participant.calendar, &participant.id, of_folder);
+            let loaded = files.load(&participant.calendar, &participant.id, of_folder, participant.owners());
             read.push((participant, loaded));
         }
         if let Some(folder) = &files.config.folder {
@@ -94,11 +96,17 @@ impl Files {
     }
 
     /// Reads a file. Its stamp is taken before, so that what changes meanwhile is seen the next time.
-    fn load(&mut self, path: &Path, participant: &ParticipantId, of_folder: bool) -> Loaded {
+    fn load(
+        &mut self,
+        path: &Path,
+        participant: &ParticipantId,
+        of_folder: bool,
+        owners: Vec<String>,
+    ) -> Loaded {
         let stamp = Stamp::of(path);
-        let loaded = Loaded::read(path);
+        let loaded = Loaded::read_of(path, &owners);
         let participant = participant.clone();
-        let watched = Watched { participant, stamp, digest: loaded.digest, of_folder };
+        let watched = Watched { participant, stamp, digest: loaded.digest, of_folder, owners };
         self.known.insert(path.to_owned(), watched);
         loaded
     }
@@ -132,7 +140,8 @@ impl Files {
                 self.known.remove(&path);
                 changes.push(Change::Removed(watched.participant));
             } else if touched.contains(&path) || Stamp::of(&path) != watched.stamp {
-                let loaded = self.load(&path, &watched.participant, watched.of_folder);
+                let loaded =
+                    self.load(&path, &watched.participant, watched.of_folder, watched.owners.clone());
                 // Of a file that can't be read there is no digest; it is told each time that anything about it changes.
                 if loaded.digest.is_none() || loaded.digest != watched.digest {
                     changes.push(Change::Changed(watched.participant, loaded));
@@ -163,7 +172,7 @@ impl Files {
             }
             return None;
         }
-        let loaded = self.load(&path, &participant.id, true);
+        let loaded = self.load(&path, &participant.id, true, participant.owners());
         Some(Change::Added(Box::new(participant), loaded))
     }
 }

@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 
-use super::{AppError, stop_signal, telemetry};
+use super::telemetry::Telemetry;
+use super::{AppError, stop_signal};
 use crate::agent::{
-    self, AgentConfig, AgentError, Folder, ParticipantConfig, Served, output_beside, participant_id,
-    participant_of,
+    self, AgentConfig, AgentError, Folder, ParticipantConfig, Reading, Served, Unreadable, output_beside,
+    participant_id, participant_of,
 };
-use crate::cli::agent::{AgentArgs, DisclosureArg, TentativeArg};
+use crate::cli::agent::{AgentArgs, DisclosureArg, TentativeArg, UnreadableArg};
 use crate::core::availability::Disclosure;
 use crate::core::ids::ParticipantId;
+use crate::engine::spans::Spans;
 
 /// Where journals are, unless the arguments say.
 const DATA_DIR: &str = ".quorate-agent";
@@ -22,11 +24,17 @@ const LINES: usize = 20;
 /// # Errors
 /// Arguments that make no sense together, a calendar that is not there, or a journal that can't be used.
 pub async fn run(args: AgentArgs) -> Result<(), AppError> {
-    telemetry::init(&args.log)?;
+    let telemetry = Telemetry::start(&args.log, &args.telemetry, "quorate-agent")?;
+    let ended = serve(args, telemetry.spans()).await;
+    telemetry.stop().await;
+    ended
+}
+
+async fn serve(args: AgentArgs, spans: Option<Spans>) -> Result<(), AppError> {
     let config = config(args)?;
     let scheduler = config.scheduler.clone();
     let mut stop = pin!(stop_signal()?);
-    let mut agent = agent::start(config).await?;
+    let mut agent = agent::start_traced(config, spans).await?;
     let ready = tokio::select! {
         ready = agent.ready() => ready,
         () = &mut stop => return Ok(agent.stop().await?),
@@ -60,6 +68,9 @@ fn line(served: &Served, scheduler: &str) -> String {
         Ok(events) => format!("{events} events"),
         Err(problem) => format!("declines all queries: {problem}"),
     };
+    if let Some(degraded) = &served.degraded {
+        line += &format!(", degraded: {degraded}");
+    }
     line += &match &served.time_zone {
         Some(zone) => format!(", {zone}"),
         None => ", UTC for want of a time zone".to_owned(),
@@ -72,10 +83,16 @@ fn config(args: AgentArgs) -> Result<AgentConfig, AgentError> {
         DisclosureArg::AskedSlotsOnly => Disclosure::AskedSlotsOnly,
         DisclosureArg::FreeBusy => Disclosure::FreeBusy,
     };
+    let working_hours = (!args.working_hours.is_empty()).then_some(args.working_hours);
     let tentative_blocks = match args.tentative {
         TentativeArg::Busy => true,
         TentativeArg::Free => false,
     };
+    let unreadable = match args.unreadable {
+        UnreadableArg::Unknown => Unreadable::Unknown,
+        UnreadableArg::Busy => Unreadable::Busy,
+    };
+    let reading = Reading { unreadable, owners: args.owner };
     if args.calendar.is_dir() {
         for (given, option) in
             [(args.participant.is_some(), "--participant"), (args.output.is_some(), "--output")]
@@ -88,9 +105,10 @@ fn config(args: AgentArgs) -> Result<AgentConfig, AgentError> {
         let folder = Folder {
             path: args.calendar,
             zone: args.time_zone,
-            working_hours: args.working_hours,
+            working_hours,
             disclosure,
             tentative_blocks,
+            reading,
         };
         return Ok(AgentConfig {
             scheduler: args.scheduler,
@@ -110,9 +128,10 @@ fn config(args: AgentArgs) -> Result<AgentConfig, AgentError> {
         output: args.output.unwrap_or_else(|| output_beside(&args.calendar)),
         calendar: args.calendar,
         zone: args.time_zone,
-        working_hours: args.working_hours,
+        working_hours,
         disclosure,
         tentative_blocks,
+        reading,
     };
     Ok(AgentConfig { scheduler: args.scheduler, participants: vec![participant], folder: None, data_dir })
 }
@@ -176,6 +195,7 @@ mod tests {
     #[test]
     fn one_line_says_who_is_registered() {
         let served = Served {
+            degraded: None,
             participant: ParticipantId::new("alice"),
             calendar: PathBuf::from("alice.ics"),
             events: Ok(42),

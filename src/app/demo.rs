@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tonic::transport::Channel;
 
-use super::serve::{Scheduler, Storage};
+use super::serve::{Scheduler, Settings, Storage};
 use super::{AppError, telemetry};
 use crate::agent::calendar::{Calendar, OUTPUT_SUFFIX};
 use crate::agent::{self, AgentConfig, AgentHandle, ParticipantConfig};
 use crate::cli::demo::DemoArgs;
 use crate::cli::values::{duration, time_range};
-use crate::cli::{render, zone::Zone};
+use crate::cli::{render, series, zone::Zone};
 use crate::core::availability::Disclosure;
 use crate::wire::pb;
 use crate::wire::pb::scheduler_service_client::SchedulerServiceClient;
@@ -48,7 +48,7 @@ pub async fn run(args: DemoArgs) -> Result<(), AppError> {
         std::fs::write(calendars.join(format!("{name}.ics")), text).map_err(io("can't write a calendar"))?;
     }
     let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let scheduler = Scheduler::start(listen, Storage::Dir(folder.join("scheduler"))).await?;
+    let scheduler = Scheduler::start(Settings::new(listen, Storage::Dir(folder.join("scheduler")))).await?;
     println!("A scheduler listens on {}, its database in a folder of its own.", scheduler.address());
     let mut agents = Vec::new();
     for host in HOSTS {
@@ -79,6 +79,7 @@ async fn start_host(scheduler: &Scheduler, folder: &Path, people: &[&str]) -> Re
         working_hours: None,
         disclosure: Disclosure::AskedSlotsOnly,
         tentative_blocks: true,
+        reading: Default::default(),
         output: output_of(folder, name),
     };
     let handle = agent::start(AgentConfig {
@@ -136,8 +137,43 @@ async fn tell_the_story(scheduler: &Scheduler) -> Result<(), AppError> {
     let cancelled = cancelled.ok_or_else(|| AppError::Demo("no answer to a cancel".into()))?;
     print!("{}", render::meeting(&cancelled, render::state_headline(cancelled.state), &zone));
 
-    let booked = meetings.iter().chain([&second]).map(|meeting| meeting.meeting_id.clone()).collect();
+    let mut booked: BTreeSet<String> =
+        meetings.iter().chain([&second]).map(|meeting| meeting.meeting_id.clone()).collect();
+    booked.extend(weekly(&mut client, &zone).await?);
     delivered(&mut client, booked).await
+}
+
+/// A weekly series over the change of clocks of 28 March 2027, with one Tuesday on which bob is taken.
+async fn weekly(client: &mut Client, zone: &Zone) -> Result<Vec<String>, AppError> {
+    use pb::occurrence::Outcome;
+    headline(
+        "Every Tuesday at 15:00, four times: the clocks go forward in between, and one of them is taken",
+    );
+    let at = |second| jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    // 15:00 in Berlin on Tuesday 2027-03-30 (UTC+2), and two weeks before (UTC+1).
+    let (taken, first) = (at(1_806_411_600), at(1_805_205_600));
+    let half = Duration::from_secs(30 * 60);
+    let interview = pb::ScheduleMeetingRequest {
+        slot: Some(time_range(taken, taken + half)),
+        ..request("Interview", &["bob"], 30, 1)
+    };
+    let interview = book(client, zone, interview).await?;
+    let asked = pb::ScheduleSeriesRequest {
+        spec: request("Weekly", &["alice", "bob"], 30, 1).spec,
+        first_slot: Some(time_range(first, first + half)),
+        rrule: "FREQ=WEEKLY;COUNT=4".into(),
+        conflict_policy: pb::ConflictPolicy::MoveWithin.into(),
+        move_tolerance: Some(duration(Duration::from_secs(2 * 60 * 60))),
+        ..Default::default()
+    };
+    let booked = client.schedule_series(asked).await.map_err(failed)?.into_inner().series.unwrap_or_default();
+    print!("{}", series::text(&booked, series::headline(&booked), zone));
+    let outcomes: Vec<Outcome> = booked.occurrences.iter().map(pb::Occurrence::outcome).collect();
+    let wanted = [Outcome::Booked, Outcome::Booked, Outcome::Moved, Outcome::Booked];
+    check(outcomes == wanted, "the series was not booked with one occurrence moved")?;
+    let mut meetings: Vec<String> = booked.occurrences.into_iter().map(|o| o.meeting_id).collect();
+    meetings.push(interview.meeting_id);
+    Ok(meetings)
 }
 
 /// Waits until every agent has acknowledged these meetings.
@@ -208,7 +244,8 @@ fn print_calendars(folder: &Path) -> Result<(), AppError> {
     let week = jiff::civil::date(2026, 12, 7).to_zoned(jiff::tz::TimeZone::UTC);
     let week = week.map_err(|error| AppError::Demo(error.to_string()))?.timestamp();
     let start = crate::core::zones::from_jiff(week);
-    let range = crate::core::time::TimeRange::lasting(start, Duration::from_secs(7 * 24 * 3600));
+    // From that week to the last one of the series.
+    let range = crate::core::time::TimeRange::lasting(start, Duration::from_secs(20 * 7 * 24 * 3600));
     for (name, calendar) in CALENDARS {
         let own = Calendar::parse(name, calendar).map_err(|error| AppError::Demo(error.to_string()))?;
         let zone = Zone::named(own.zone().unwrap_or("UTC")).map_err(AppError::Demo)?;
@@ -220,12 +257,20 @@ fn print_calendars(folder: &Path) -> Result<(), AppError> {
         let utc = jiff::tz::TimeZone::UTC;
         let busy = booked.busy(range, &utc).map_err(|error| AppError::Demo(error.to_string()))?;
         let title = |line: &str| line.strip_prefix("SUMMARY:").map(str::to_owned);
-        let titles: Vec<String> = text.lines().filter_map(title).collect();
+        // The title of a series is there once more for each exception.
+        let mut titles: Vec<String> = text.lines().filter_map(title).collect();
+        titles.sort_unstable();
+        titles.dedup();
         println!("{name:<6} {:<17} {}", own.zone().unwrap_or("UTC"), titles.join(", "));
         for slot in busy.blocked(true) {
             let (start, end) =
                 (crate::core::zones::to_jiff(slot.start), crate::core::zones::to_jiff(slot.end));
             println!("       {}", zone.show_range(start, end));
+        }
+        // How other calendar programs see a series: the first one, the rule, and its exceptions.
+        let of_series = ["DTSTART;TZID=", "RRULE:", "EXDATE", "RECURRENCE-ID"];
+        for line in text.lines().filter(|line| of_series.iter().any(|name| line.starts_with(name))) {
+            println!("       {line}");
         }
     }
     Ok(())
@@ -245,4 +290,24 @@ fn check(holds: bool, otherwise: &str) -> Result<(), AppError> {
 
 fn failed(status: tonic::Status) -> AppError {
     AppError::Demo(format!("{:?}: {}", status.code(), status.message()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_demonstration_runs_to_its_end_and_leaves_a_recurring_event() {
+        let folder = tempfile::tempdir().unwrap();
+        run(DemoArgs { keep: Some(folder.path().to_owned()) }).await.unwrap();
+        let calendar = |name: &str| std::fs::read_to_string(output_of(folder.path(), name)).unwrap();
+        for name in ["alice", "bob"] {
+            let text = calendar(name);
+            assert_eq!(text.matches("RRULE:FREQ=WEEKLY").count(), 1, "{text}");
+            assert_eq!(text.matches("SUMMARY:Weekly").count(), 2, "the rule, and one that was moved: {text}");
+            assert!(text.contains("RECURRENCE-ID;TZID=Europe/Berlin:20270330T150000\r\n"), "{text}");
+        }
+        assert!(!calendar("carol").contains("RRULE"));
+        assert!(!calendar("alice").contains("Roadmap"), "it was called off");
+    }
 }

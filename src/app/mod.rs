@@ -1,7 +1,10 @@
 //! Starting and stopping: from arguments to a running scheduler, agent or demonstration.
 
 pub mod agent;
+pub mod calendars;
+pub mod data;
 pub mod demo;
+pub mod otlp;
 pub mod serve;
 pub mod telemetry;
 
@@ -43,6 +46,12 @@ pub enum AppError {
         /// Why.
         reason: String,
     },
+    /// Traces can't be sent as the arguments say.
+    #[error(transparent)]
+    Traces(#[from] otlp::TracesError),
+    /// Files were checked, and are not as they should be.
+    #[error("{0}")]
+    Unsound(String),
     /// Anything else that the system refused.
     #[error("{what}: {source}")]
     Io {
@@ -56,7 +65,11 @@ pub enum AppError {
     Demo(String),
 }
 
-/// Listens for SIGTERM and SIGINT from now on; the future ends with the first of them.
+/// Exit code of a program that a second signal ended: 128 and the signal's number, as shells have it.
+const SIGNALLED: i32 = 128;
+
+/// Listens for SIGTERM and SIGINT from now on; the future ends with the first of them. A second one ends the process at
+/// once, with exit code 143 or 130: whatever is on disk holds, as after a crash.
 ///
 /// # Errors
 /// If signals can't be listened for.
@@ -66,10 +79,20 @@ pub fn stop_signal() -> Result<impl Future<Output = ()>, AppError> {
         signal(kind).map_err(|source| AppError::Io { what: "can't listen for signals".into(), source })
     };
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    let stopping = tokio_util::sync::CancellationToken::new();
+    let first = stopping.clone();
+    tokio::spawn(async move {
+        loop {
+            let kind = tokio::select! {
+                _ = terminate.recv() => SignalKind::terminate(),
+                _ = interrupt.recv() => SignalKind::interrupt(),
+            };
+            if first.is_cancelled() {
+                tracing::warn!("a second signal: the drain is cut short");
+                std::process::exit(SIGNALLED + kind.as_raw_value());
+            }
+            first.cancel();
         }
-    })
+    });
+    Ok(stopping.cancelled_owned())
 }

@@ -7,14 +7,20 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, stop_signal, telemetry};
+use super::telemetry::Telemetry;
+use super::{AppError, stop_signal};
+use crate::admin::{self, Admin};
 use crate::cli::serve::ServeArgs;
-use crate::engine::{self, EngineHandle};
-use crate::grpc::{self, CallerLimits, Grpc};
+use crate::engine::spans::Spans;
+use crate::engine::{self, Clock, EngineHandle, StoreRuns};
+use crate::grpc::{self, CallerLimits, Grpc, RequestMetrics};
 use crate::store::SqliteStore;
 
 /// The database's name within the data dir.
 pub const DATABASE: &str = "quorate.db";
+
+/// How long connections to the admin port may last once everything else has ended.
+const ADMIN_END: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Where the scheduler keeps what it must not forget.
 #[derive(Clone, Debug)]
@@ -25,10 +31,33 @@ pub enum Storage {
     Memory,
 }
 
+/// How a scheduler is to run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it listens for organizers and agents. Port 0: one that the system chooses.
+    pub listen: SocketAddr,
+    /// Where it keeps what it must not forget.
+    pub storage: Storage,
+    /// What each caller may ask for.
+    pub limits: CallerLimits,
+    /// Where operators look in ([`crate::admin`]); nowhere by default.
+    pub admin: Option<SocketAddr>,
+    /// Who keeps traces, if anybody does.
+    pub spans: Option<Spans>,
+}
+
+impl Settings {
+    /// These two, and defaults.
+    pub fn new(listen: SocketAddr, storage: Storage) -> Self {
+        Self { listen, storage, limits: CallerLimits::default(), admin: None, spans: None }
+    }
+}
+
 /// A scheduler that runs within this process.
 #[derive(Debug)]
 pub struct Scheduler {
     address: SocketAddr,
+    admin: Option<SocketAddr>,
     engine: EngineHandle,
     stop: CancellationToken,
     task: JoinHandle<Result<(), AppError>>,
@@ -36,36 +65,59 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// Opens the store, listens, and serves in the background.
-    pub async fn start(listen: SocketAddr, storage: Storage) -> Result<Self, AppError> {
-        Self::start_limited(listen, storage, CallerLimits::default()).await
-    }
-
-    /// The same, with other limits for each caller.
-    pub async fn start_limited(
-        listen: SocketAddr,
-        storage: Storage,
-        limits: CallerLimits,
-    ) -> Result<Self, AppError> {
+    ///
+    /// # Errors
+    /// The store can't be opened, or an address can't be listened on.
+    pub async fn start(settings: Settings) -> Result<Self, AppError> {
+        let Settings { listen, storage, limits, admin, spans } = settings;
+        let started = Clock::start().now().wall;
         let store = match storage {
             Storage::Dir(dir) => SqliteStore::open(&dir.join(DATABASE))?,
             Storage::Memory => SqliteStore::in_memory()?,
         };
-        let failed = |source| AppError::Listen { address: listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let (listener, address) = bind(listen).await?;
+        let admin = match admin {
+            Some(admin) => Some(bind(admin).await?),
+            None => None,
+        };
         let seed = uuid::Uuid::new_v4().as_u64_pair().0;
-        let (engine, running) = engine::start(store, seed).await?;
+        let (engine, running) =
+            engine::start_traced(store, seed, StoreRuns::OwnThread, spans.clone()).await?;
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
-        let grpc = Grpc { engine: engine.clone(), stop: CancellationToken::new(), limits };
+        let requests = RequestMetrics::default();
+        let grpc = Grpc {
+            engine: engine.clone(),
+            stop: CancellationToken::new(),
+            limits,
+            requests: requests.clone(),
+            spans,
+        };
         let until = either(stop.clone(), ended.clone());
+        // Probes are answered until the last request is: who drains says so.
+        let served = CancellationToken::new();
+        let (admin_address, admin) = match admin {
+            Some((listener, address)) => {
+                let admin = Admin { engine: engine.clone(), requests, started };
+                let serving = admin::serve(admin, listener, served.clone().cancelled_owned());
+                (Some(address), Some(tokio::spawn(serving)))
+            }
+            None => (None, None),
+        };
         let task = tokio::spawn(async move {
             let watched = async {
                 let end = running.await;
                 ended.cancel();
                 end
             };
-            let (served, end) = tokio::join!(grpc::serve(grpc, listener, until), watched);
-            served?;
+            let (grpc_end, end) = tokio::join!(grpc::serve(grpc, listener, until), watched);
+            served.cancel();
+            if let Some(admin) = admin {
+                // A client that keeps its connection open does not keep the process.
+                if tokio::time::timeout(ADMIN_END, admin).await.is_err() {
+                    tracing::debug!("a connection to the admin port was cut");
+                }
+            }
+            grpc_end?;
             match end {
                 Ok(end) => Ok(end?),
                 Err(error) => {
@@ -73,12 +125,17 @@ impl Scheduler {
                 }
             }
         });
-        Ok(Self { address, engine, stop, task })
+        Ok(Self { address, admin: admin_address, engine, stop, task })
     }
 
     /// Where it listens; with the port that the system chose.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where operators look in, if anywhere; with the port that the system chose.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// `http://…`, for clients.
@@ -108,6 +165,13 @@ impl Scheduler {
     }
 }
 
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
+    let failed = |source| AppError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
 async fn either(a: CancellationToken, b: CancellationToken) {
     tokio::select! {
         () = a.cancelled() => {}
@@ -117,7 +181,13 @@ async fn either(a: CancellationToken, b: CancellationToken) {
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(args: ServeArgs) -> Result<(), AppError> {
-    telemetry::init(&args.log)?;
+    let telemetry = Telemetry::start(&args.log, &args.telemetry, "quorate")?;
+    let ended = serve(args, telemetry.spans()).await;
+    telemetry.stop().await;
+    ended
+}
+
+async fn serve(args: ServeArgs, spans: Option<Spans>) -> Result<(), AppError> {
     let storage = match args.data_dir {
         Some(dir) => Storage::Dir(dir),
         None => Storage::Memory,
@@ -125,8 +195,12 @@ pub async fn run(args: ServeArgs) -> Result<(), AppError> {
     // Before anyone can know that we run: a signal that comes at once has to drain too.
     let stopped = stop_signal()?;
     let limits = CallerLimits { open: args.max_requests_per_caller, priority: args.max_priority };
-    let scheduler = Scheduler::start_limited(args.listen, storage, limits).await?;
+    let settings = Settings { listen: args.listen, storage, limits, admin: args.admin, spans };
+    let scheduler = Scheduler::start(settings).await?;
     println!("quorate {} listens on {}", env!("CARGO_PKG_VERSION"), scheduler.address());
+    if let Some(admin) = scheduler.admin() {
+        println!("operators look in at http://{admin}/");
+    }
     let stop = scheduler.stop.clone();
     let signals = tokio::spawn(async move {
         stopped.await;

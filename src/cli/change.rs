@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{ArgGroup, Args};
+use clap::Args;
 use tonic::Code;
 
 use super::client::{ClientArgs, Session, tell};
@@ -34,7 +34,7 @@ Examples:
 Exits with 3 if an added attendee is not free: the meeting then stands as before. All exit codes: quorate --help";
 
 /// How often an update of the attendees is tried again when somebody else changes the meeting meanwhile.
-const UPDATE_TRIES: usize = 5;
+pub(super) const UPDATE_TRIES: usize = 5;
 
 /// Arguments of `quorate reschedule`.
 #[derive(Args, Clone, Debug)]
@@ -162,15 +162,10 @@ fn print_change(
     Ok(if failure.is_some() { Exit::NoSlot } else { Exit::Done })
 }
 
-/// Arguments of `quorate update`.
+/// What an update changes: at least one of these.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = UPDATE_EXAMPLES, override_usage = "quorate update [OPTIONS] <MEETING>")]
-#[command(group = ArgGroup::new("change").required(true).multiple(true)
-    .args(["title", "invited", "require", "optional", "remove", "minimum", "displaceable"]))]
-pub struct UpdateArgs {
-    /// The meeting's id
-    #[arg(value_name = "MEETING")]
-    pub meeting: String,
+#[group(id = "change", required = true, multiple = true)]
+pub struct ChangeArgs {
     /// A new title
     #[arg(long, value_name = "TEXT")]
     pub title: Option<String>,
@@ -192,6 +187,18 @@ pub struct UpdateArgs {
     /// Whether the meeting may lose its slot to one of higher priority
     #[arg(long, value_name = "true|false")]
     pub displaceable: Option<bool>,
+}
+
+/// Arguments of `quorate update`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = UPDATE_EXAMPLES, override_usage = "quorate update [OPTIONS] <MEETING>")]
+pub struct UpdateArgs {
+    /// The meeting's id
+    #[arg(value_name = "MEETING")]
+    pub meeting: String,
+    /// What changes.
+    #[command(flatten)]
+    pub change: ChangeArgs,
     /// Only if the meeting still has this etag
     #[arg(long, value_name = "ETAG", default_value = "", hide_default_value = true)]
     pub etag: String,
@@ -203,8 +210,9 @@ pub struct UpdateArgs {
     pub client: ClientArgs,
 }
 
-impl UpdateArgs {
-    fn changes_attendees(&self) -> bool {
+impl ChangeArgs {
+    /// Whether the request depends on who attends now.
+    pub fn changes_attendees(&self) -> bool {
         !(self.invited.is_empty()
             && self.require.is_empty()
             && self.optional.is_empty()
@@ -212,9 +220,6 @@ impl UpdateArgs {
     }
 
     /// The attendees as they shall be.
-    ///
-    /// # Errors
-    /// Someone is to be removed who does not attend, or is named twice.
     fn attendees(&self, present: &[pb::Attendee]) -> Result<Vec<pb::Attendee>, CliError> {
         let mut problems = Vec::new();
         let mut all = present.to_vec();
@@ -225,7 +230,7 @@ impl UpdateArgs {
                 problems.push(BadValue {
                     flag: "--remove",
                     value: id.to_owned(),
-                    problem: "is no attendee of the meeting".to_owned(),
+                    problem: "is no attendee now".to_owned(),
                 });
             }
         }
@@ -238,26 +243,23 @@ impl UpdateArgs {
         if problems.is_empty() { Ok(all) } else { Err(CliError::Usage(problems)) }
     }
 
-    /// The request. `present` is the meeting, where the attendees change.
+    /// The new values, and which they are. `present` is the spec as it is, where the attendees change.
     ///
     /// # Errors
-    /// As [`Self::attendees`].
-    fn request(&self, present: Option<&pb::Meeting>) -> Result<pb::UpdateMeetingRequest, CliError> {
+    /// Someone is to be removed who does not attend.
+    pub fn over(
+        &self,
+        present: Option<&pb::MeetingSpec>,
+    ) -> Result<(pb::MeetingSpec, prost_types::FieldMask), CliError> {
         let mut spec = pb::MeetingSpec::default();
         let mut paths = Vec::new();
-        let mut etag = self.etag.clone();
         if let Some(title) = &self.title {
             spec.title.clone_from(title);
             paths.push("title");
         }
         if let Some(present) = present {
-            let known = present.spec.as_ref().map(|spec| spec.attendees.as_slice()).unwrap_or_default();
-            spec.attendees = self.attendees(known)?;
+            spec.attendees = self.attendees(&present.attendees)?;
             paths.push("attendees");
-            if etag.is_empty() {
-                // The new list was made from this state: it must not undo what somebody else changed since.
-                etag.clone_from(&present.etag);
-            }
         }
         if let Some(minimum) = self.minimum {
             spec.minimum_participants = minimum;
@@ -268,11 +270,28 @@ impl UpdateArgs {
             paths.push("displaceable");
         }
         let paths = paths.into_iter().map(str::to_owned).collect();
+        Ok((spec, prost_types::FieldMask { paths }))
+    }
+}
+
+impl UpdateArgs {
+    /// The request. `present` is the meeting, where the attendees change.
+    ///
+    /// # Errors
+    /// As [`ChangeArgs::over`].
+    fn request(&self, present: Option<&pb::Meeting>) -> Result<pb::UpdateMeetingRequest, CliError> {
+        let known = present.map(|present| present.spec.clone().unwrap_or_default());
+        let (spec, mask) = self.change.over(known.as_ref())?;
+        // The new list was made from this state: it must not undo what somebody else changed since.
+        let etag = match present {
+            Some(present) if self.etag.is_empty() => present.etag.clone(),
+            _ => self.etag.clone(),
+        };
         Ok(pb::UpdateMeetingRequest {
             meeting_id: self.meeting.clone(),
             etag,
             spec: Some(spec),
-            update_mask: Some(prost_types::FieldMask { paths }),
+            update_mask: Some(mask),
             response_timeout: self.response_timeout.map(values::duration),
         })
     }
@@ -294,7 +313,7 @@ pub async fn update(args: &UpdateArgs) -> Result<Exit, CliError> {
 async fn update_call(args: &UpdateArgs, session: &Session) -> Result<pb::UpdateMeetingResponse, CliError> {
     let mut tries = 1;
     loop {
-        let present = match args.changes_attendees() {
+        let present = match args.change.changes_attendees() {
             true => Some(meetings::read(session, &args.meeting).await?),
             false => None,
         };

@@ -13,6 +13,7 @@ use super::error::{CliError, innermost};
 use super::parse;
 use super::when::Reference;
 use super::zone::{self, Asker, SystemHints, Zone};
+use crate::core::trace::TraceContext;
 use crate::wire::pb::scheduler_service_client::SchedulerServiceClient;
 
 /// Longest wait for a connection, also if the call may take longer.
@@ -130,7 +131,7 @@ impl Session {
         message: Q,
         rpc: impl AsyncFnOnce(SchedulerServiceClient<Channel>, Request<Q>) -> Result<Response<A>, Status>,
     ) -> Result<A, CliError> {
-        let mut request = Request::new(message);
+        let mut request = in_trace(message);
         request.set_timeout(self.timeout);
         let begun = Instant::now();
         let answer = rpc(self.client(), request).await;
@@ -146,7 +147,7 @@ impl Session {
         message: Q,
         rpc: impl AsyncFnOnce(SchedulerServiceClient<Channel>, Request<Q>) -> Result<Response<A>, Status>,
     ) -> Result<A, CliError> {
-        let opening = rpc(self.client(), Request::new(message));
+        let opening = rpc(self.client(), in_trace(message));
         match tokio::time::timeout(self.timeout, opening).await {
             Ok(answer) => Ok(answer?.into_inner()),
             Err(_) => Err(CliError::Deadline { timeout: self.timeout, hint: None }),
@@ -165,6 +166,16 @@ impl Session {
             _ => status.into(),
         }
     }
+}
+
+/// A request that is part of the trace in which the command was run, if the environment names one (`TRACEPARENT`).
+fn in_trace<Q>(message: Q) -> Request<Q> {
+    let mut request = Request::new(message);
+    let trace = std::env::var("TRACEPARENT").ok().and_then(|text| TraceContext::parse(&text));
+    if let Some(value) = trace.and_then(|trace| trace.to_string().parse().ok()) {
+        request.metadata_mut().insert("traceparent", value);
+    }
+    request
 }
 
 /// Writes to standard output. False: nobody reads it any more, as after `| head`, which is no error.

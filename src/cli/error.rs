@@ -11,6 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::table::clean;
+use crate::wire::errors::code_name;
 
 /// The exit codes, for `--help`.
 pub const EXIT_CODES: &str = "\
@@ -288,6 +289,14 @@ fn flag_of(field: &str) -> Option<&'static str> {
         ("window.exclude", "--exclude"),
         ("window", "--from, --until"),
         ("slot", "--at"),
+        ("first_slot", "--at"),
+        ("rrule", "--rrule"),
+        ("frequency", "--every"),
+        ("end_date", "--last"),
+        ("exclude_dates", "--except"),
+        ("conflict_policy", "--on-conflict"),
+        ("move_tolerance", "--move-within"),
+        ("from", "--from"),
         ("range", "--from, --until"),
         ("request_id", "--request-id"),
         ("response_timeout", "--response-timeout"),
@@ -300,29 +309,6 @@ fn flag_of(field: &str) -> Option<&'static str> {
         ("resume_after", "--resume-after"),
     ];
     flags.iter().find(|(prefix, _)| starts(prefix)).map(|(_, flag)| *flag)
-}
-
-/// The canonical name of a gRPC code.
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 #[cfg(test)]

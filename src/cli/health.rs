@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use tonic::Request;
+use tonic::transport::Channel;
+use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -12,14 +13,16 @@ use tonic_health::pb::health_client::HealthClient;
 use super::client::{connect, put};
 use super::error::{CliError, Exit};
 use super::parse;
+use crate::wire::pb::{self, scheduler_service_client::SchedulerServiceClient};
 
 const EXAMPLES: &str = "\
 Examples:
   quorate health
   quorate health --service quorate.v1.SchedulerService --scheduler http://scheduler:50051
+  quorate health --participant alice      whether an agent speaks for her
   HEALTHCHECK CMD [\"quorate\", \"health\"]      in a Dockerfile
 
-Exits with 0 if it serves, else with 1, whatever the cause.";
+Exits with 0 if it serves, and the participant asked about is connected; else with 1, whatever the cause.";
 
 /// Arguments of `quorate health`.
 #[derive(Args, Clone, Debug)]
@@ -37,6 +40,9 @@ pub struct HealthArgs {
     /// Full name of one service. Default: the whole server
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub service: String,
+    /// Also ask whether an agent speaks for this participant: the health of a container with an agent
+    #[arg(long, value_name = "ID")]
+    pub participant: Option<String>,
     /// Print the answer as JSON, for scripts
     #[arg(long)]
     pub json: bool,
@@ -53,11 +59,39 @@ pub async fn health(args: &HealthArgs) -> Result<Exit, CliError> {
     let check = async {
         let channel = connect(&args.scheduler, args.timeout).await?;
         let request = Request::new(HealthCheckRequest { service: args.service.clone() });
-        Ok::<_, CliError>(HealthClient::new(channel).check(request).await?.into_inner())
+        let status = HealthClient::new(channel.clone()).check(request).await?.into_inner().status();
+        let connected = match &args.participant {
+            Some(id) if status == ServingStatus::Serving => Some(connected(channel, id).await?),
+            Some(_) | None => None,
+        };
+        Ok::<_, CliError>((status, connected))
     };
     let late = |_| CliError::Deadline { timeout: args.timeout, hint: None };
-    let status = tokio::time::timeout(args.timeout, check).await.map_err(late)??.status();
+    let (status, connected) = tokio::time::timeout(args.timeout, check).await.map_err(late)??;
     let name = status.as_str_name();
-    put(&if args.json { format!("{}\n", json!({ "status": name })) } else { format!("{name}\n") })?;
-    Ok(if status == ServingStatus::Serving { Exit::Done } else { Exit::Failed })
+    put(&if args.json {
+        let mut answer = json!({ "status": name });
+        if let Some(connected) = connected {
+            answer["connected"] = connected.into();
+        }
+        format!("{answer}\n")
+    } else {
+        match connected {
+            None => format!("{name}\n"),
+            Some(true) => format!("{name}, connected\n"),
+            Some(false) => format!("{name}, not connected\n"),
+        }
+    })?;
+    let healthy = status == ServingStatus::Serving && connected != Some(false);
+    Ok(if healthy { Exit::Done } else { Exit::Failed })
+}
+
+/// Whether an agent speaks for somebody. Who never registered is not connected.
+async fn connected(channel: Channel, id: &str) -> Result<bool, CliError> {
+    let request = pb::GetParticipantRequest { participant_id: id.to_owned() };
+    match SchedulerServiceClient::new(channel).get_participant(request).await {
+        Ok(answer) => Ok(answer.into_inner().participant.is_some_and(|participant| participant.connected)),
+        Err(status) if status.code() == Code::NotFound => Ok(false),
+        Err(status) => Err(status.into()),
+    }
 }

@@ -48,7 +48,8 @@ fn length(value: &Option<PbDuration>) -> Option<Value> {
     Some(json!(format!("{sign}{seconds}{fraction}s")))
 }
 
-fn time_range(value: &pb::TimeRange) -> Value {
+/// A range.
+pub fn time_range(value: &pb::TimeRange) -> Value {
     object([("startTime", instant(&value.start_time)), ("endTime", instant(&value.end_time))])
 }
 
@@ -115,6 +116,16 @@ fn outcome(value: &pb::AttendeeOutcome) -> Value {
         ("preference", named(value.preference, pb::Preference::as_str_name)),
         ("cost", Some(json!(value.cost))),
         ("detail", Some(json!(value.detail))),
+        ("timeZone", Some(json!(value.time_zone))),
+    ])
+}
+
+fn clock_shift(value: &pb::ClockShift) -> Value {
+    object([
+        ("localTime", Some(json!(value.local_time))),
+        ("timeZone", Some(json!(value.time_zone))),
+        ("takenAs", instant(&value.taken_as)),
+        ("message", Some(json!(value.message))),
     ])
 }
 
@@ -174,7 +185,8 @@ fn attempt(value: &pb::AttemptLogEntry) -> Value {
     ])
 }
 
-fn meeting(value: &pb::Meeting) -> Value {
+/// A meeting by itself.
+pub fn meeting(value: &pb::Meeting) -> Value {
     object([
         ("meetingId", Some(json!(value.meeting_id))),
         ("requestId", Some(json!(value.request_id))),
@@ -194,12 +206,82 @@ fn meeting(value: &pb::Meeting) -> Value {
         ("displacedMeetings", list(&value.displaced_meetings, |id| json!(id))),
         ("displacedBy", Some(json!(value.displaced_by))),
         ("displacedCount", Some(json!(value.displaced_count))),
+        ("clockShifts", list(&value.clock_shifts, clock_shift)),
+        ("localStartTime", Some(json!(value.local_start_time))),
+        ("localTimeDetail", Some(json!(value.local_time_detail))),
     ])
 }
 
 /// An answer that holds a meeting, and for some calls the reason why it stands as before.
 pub fn meeting_answer(value: Option<&pb::Meeting>, why_not: Option<&pb::Failure>) -> Value {
     object([("meeting", value.map(meeting)), ("failure", why_not.map(failure))])
+}
+
+/// An answer that holds a series alone.
+pub fn series(value: &pb::Series) -> Value {
+    json!({ "series": one_series(value) })
+}
+
+/// A `ListSeriesResponse`.
+pub fn series_list(value: &pb::ListSeriesResponse) -> Value {
+    object([
+        ("series", list(&value.series, one_series)),
+        ("nextPageToken", Some(json!(value.next_page_token))),
+    ])
+}
+
+/// A `RescheduleSeriesResponse`.
+pub fn moved_series(value: &pb::RescheduleSeriesResponse) -> Value {
+    object([
+        ("series", value.series.as_ref().map(one_series)),
+        ("failure", value.failure.as_ref().map(failure)),
+    ])
+}
+
+/// An `UpdateSeriesResponse` or a `CancelSeriesResponse`.
+pub fn changed_series(series: &pb::Series, failures: &[pb::OccurrenceFailure]) -> Value {
+    let one = |value: &pb::OccurrenceFailure| {
+        object([
+            ("recurrenceTime", instant(&value.recurrence_time)),
+            ("failure", value.failure.as_ref().map(failure)),
+        ])
+    };
+    object([("series", Some(one_series(series))), ("failures", list(failures, one))])
+}
+
+fn one_series(value: &pb::Series) -> Value {
+    object([
+        ("seriesId", Some(json!(value.series_id))),
+        ("requestId", Some(json!(value.request_id))),
+        ("spec", value.spec.as_ref().map(spec)),
+        ("rrule", Some(json!(value.rrule))),
+        ("firstSlot", value.first_slot.as_ref().map(time_range)),
+        ("timeZone", Some(json!(value.time_zone))),
+        ("conflictPolicy", named(value.conflict_policy, pb::ConflictPolicy::as_str_name)),
+        ("moveTolerance", length(&value.move_tolerance)),
+        ("excludeDates", list(&value.exclude_dates, |date| json!(date))),
+        ("state", named(value.state, pb::series::State::as_str_name)),
+        ("occurrences", list(&value.occurrences, occurrence)),
+        ("failure", value.failure.as_ref().map(failure)),
+        ("openEnded", Some(json!(value.open_ended))),
+        ("bookedUntil", instant(&value.booked_until)),
+        ("createTime", instant(&value.create_time)),
+        ("updateTime", instant(&value.update_time)),
+        ("etag", Some(json!(value.etag))),
+    ])
+}
+
+fn occurrence(value: &pb::Occurrence) -> Value {
+    object([
+        ("recurrenceTime", instant(&value.recurrence_time)),
+        ("localTime", Some(json!(value.local_time))),
+        ("outcome", named(value.outcome, pb::occurrence::Outcome::as_str_name)),
+        ("meetingId", Some(json!(value.meeting_id))),
+        ("slot", value.slot.as_ref().map(time_range)),
+        ("reason", Some(json!(value.reason))),
+        ("attendees", list(&value.attendees, outcome)),
+        ("shifted", Some(json!(value.shifted))),
+    ])
 }
 
 /// A `FindMeetingTimesResponse`.
@@ -209,6 +291,7 @@ pub fn candidates(value: &pb::FindMeetingTimesResponse) -> Value {
         ("failure", value.failure.as_ref().map(failure)),
         ("timeZone", Some(json!(value.time_zone))),
         ("counts", value.counts.as_ref().map(counts)),
+        ("clockShifts", list(&value.clock_shifts, clock_shift)),
     ])
 }
 
@@ -240,6 +323,9 @@ fn person(value: &pb::Participant) -> Value {
         ("connectedSince", instant(&value.connected_since)),
         ("lastSeen", instant(&value.last_seen)),
         ("sessionEpoch", Some(json!(value.session_epoch.to_string()))),
+        ("timeZoneData", named(value.time_zone_data, pb::participant::TimeZoneData::as_str_name)),
+        ("timeZoneDetail", Some(json!(value.time_zone_detail))),
+        ("calendarProblem", Some(json!(value.calendar_problem))),
     ])
 }
 
@@ -318,6 +404,42 @@ mod tests {
         assert_eq!(meeting["attemptLog"], json!([]));
         assert_eq!(meeting["seriesId"], "");
         assert!(meeting.get("failure").is_none() && json.get("failure").is_none());
+    }
+
+    #[test]
+    fn a_series_is_as_the_contract_has_it() {
+        let series = pb::Series {
+            rrule: "FREQ=DAILY".to_owned(),
+            state: pb::series::State::Confirmed as i32,
+            conflict_policy: pb::ConflictPolicy::MoveWithin as i32,
+            move_tolerance: Some(PbDuration { seconds: 7200, nanos: 0 }),
+            occurrences: vec![pb::Occurrence {
+                recurrence_time: at(1_796_115_600, 0),
+                local_time: "2026-12-01T10:00:00".to_owned(),
+                outcome: pb::occurrence::Outcome::Skipped as i32,
+                ..Default::default()
+            }],
+            open_ended: true,
+            ..Default::default()
+        };
+        let json = super::series(&series);
+        let shown = &json["series"];
+        assert_eq!((&shown["state"], &shown["openEnded"]), (&json!("STATE_CONFIRMED"), &json!(true)));
+        assert_eq!(shown["conflictPolicy"], "CONFLICT_POLICY_MOVE_WITHIN");
+        assert_eq!(shown["moveTolerance"], "7200s");
+        assert_eq!(shown["occurrences"][0]["outcome"], "OUTCOME_SKIPPED");
+        assert_eq!(shown["occurrences"][0]["recurrenceTime"], "2026-12-01T09:00:00Z");
+        assert!(shown.get("bookedUntil").is_none());
+
+        let why = pb::Failure { message: "bob: not free".to_owned(), ..Default::default() };
+        let moved = pb::RescheduleSeriesResponse { series: Some(series), failure: Some(why.clone()) };
+        assert_eq!(moved_series(&moved)["failure"]["message"], "bob: not free", "a Failure, no text");
+        let stands = pb::OccurrenceFailure { recurrence_time: at(0, 0), failure: Some(why) };
+        let series = moved.series.unwrap_or_default();
+        let json = changed_series(&series, &[stands]);
+        assert_eq!(json["failures"][0]["recurrenceTime"], "1970-01-01T00:00:00Z");
+        assert_eq!(json["failures"][0]["failure"]["message"], "bob: not free");
+        assert_eq!(changed_series(&series, &[])["failures"], json!([]));
     }
 
     #[test]

@@ -13,19 +13,28 @@ use crate::app::AppError;
 pub mod agent;
 pub mod change;
 pub mod client;
+pub mod completions;
+pub mod config;
+pub mod data;
 pub mod demo;
 pub mod error;
 pub mod health;
 pub mod json;
+mod live;
+pub mod local;
 pub mod meetings;
 pub mod parse;
 pub mod render;
 pub mod request;
 pub mod schedule;
+pub mod secret;
+pub mod series;
 pub mod serve;
 pub mod table;
+pub mod telemetry;
 pub mod values;
 pub mod watch;
+pub mod week;
 pub mod when;
 pub mod zone;
 
@@ -58,18 +67,32 @@ pub enum Command {
     Get(meetings::GetArgs),
     /// List meetings
     List(meetings::ListArgs),
+    /// Show a week: a participant's, or that of everybody in a meeting
+    Week(week::WeekArgs),
     /// Call a meeting off
     Cancel(meetings::CancelArgs),
     /// Move a meeting
     Reschedule(Box<change::RescheduleArgs>),
     /// Change a meeting's title, attendees or minimum
     Update(Box<change::UpdateArgs>),
+    /// Recurring meetings: book, show, call off, move, change
+    Series(series::SeriesArgs),
     /// Show what happens to meetings, as it happens
     Watch(watch::WatchArgs),
     /// Show who takes part, and who is connected
     Participants(watch::ParticipantsArgs),
     /// Ask whether the scheduler serves
     Health(health::HealthArgs),
+    /// The configuration of a scheduler and an agent: check it, and see where each value comes from
+    Config(config::ConfigArgs),
+    /// Copy a scheduler's database, also of a running one
+    Backup(data::BackupArgs),
+    /// Put a backup in place
+    Restore(data::RestoreArgs),
+    /// Check a scheduler's database or an agent's journal, and change nothing
+    Doctor(data::DoctorArgs),
+    /// Print a script that completes commands in a shell
+    Completions(completions::CompletionsArgs),
 }
 
 /// Runs a command. Errors are printed; the exit code is as in [`error::EXIT_CODES`].
@@ -82,9 +105,11 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Find(args) => (schedule::find(&args).await, args.client.json),
         Command::Get(args) => (meetings::get(&args).await, args.client.json),
         Command::List(args) => (meetings::list(&args).await, args.client.json),
+        Command::Week(args) => (week::week(&args).await, args.client.json),
         Command::Cancel(args) => (meetings::cancel(&args).await, args.client.json),
         Command::Reschedule(args) => (change::reschedule(&args).await, args.client.json),
         Command::Update(args) => (change::update(&args).await, args.client.json),
+        Command::Series(args) => (series::series(&args).await, args.command.json()),
         Command::Watch(args) => (watch::watch(&args).await, args.client.json),
         Command::Participants(args) => (watch::participants(&args).await, args.client.json),
         Command::Health(args) => {
@@ -92,6 +117,11 @@ pub async fn run(cli: Cli) -> ExitCode {
             let exit = client_exit(health::health(&args).await, args.json);
             return if exit == Exit::Done { Exit::Done } else { Exit::Failed }.into();
         }
+        Command::Config(args) => return config::config(&args),
+        Command::Backup(args) => return service_exit(crate::app::data::backup(&args)),
+        Command::Restore(args) => return service_exit(crate::app::data::restore(&args)),
+        Command::Doctor(args) => return service_exit(crate::app::data::doctor(&args)),
+        Command::Completions(args) => (completions::completions(args), false),
     };
     client_exit(result, json).into()
 }
@@ -145,7 +175,13 @@ mod tests {
 
     #[test]
     fn every_command_has_help_with_an_example() {
-        for command in Cli::command().get_subcommands() {
+        let all = Cli::command();
+        let nested = all.get_subcommands().flat_map(clap::Command::get_subcommands);
+        for command in nested {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:\n  quorate "), "{}", command.get_name());
+        }
+        for command in all.get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains(&format!("quorate {}", command.get_name())), "{}", command.get_name());
             assert!(command.get_about().is_some());

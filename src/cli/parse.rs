@@ -5,6 +5,8 @@ use std::time::Duration;
 use jiff::{Span, SpanRelativeTo};
 
 use crate::core::model::WorkingHours;
+use crate::wire::scalars;
+use crate::wire::validate::{ROOT, Violations};
 
 /// Where a scheduler is sought unless the command says.
 pub const SCHEDULER_DEFAULT: &str = "http://127.0.0.1:50051";
@@ -26,6 +28,27 @@ pub fn scheduler_url(text: &str) -> Result<String, String> {
         return Err(expected.to_owned());
     }
     Ok(url.trim_end_matches('/').to_owned())
+}
+
+/// What to log: a filter of tracing-subscriber.
+///
+/// # Errors
+/// A sentence, for what can't be read as one.
+pub fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("expected a tracing filter such as info or quorate=debug: {error}")),
+    }
+}
+
+/// A participant's id, as every request has it.
+///
+/// # Errors
+/// A sentence, for what no scheduler would take.
+pub fn participant(text: &str) -> Result<String, String> {
+    let mut found = Violations::default();
+    let id = scalars::participant(text, &ROOT.field("participant_id"), &mut found);
+    found.finish(id).map(|_| text.to_owned()).map_err(|invalid| invalid.in_words(400))
 }
 
 /// A length of time: `45m`, `1h30m`, `90m`, `2d`, or ISO 8601 such as `PT1H`. A day has 24 hours.
@@ -152,6 +175,16 @@ pub fn working_hours(text: &str) -> Result<WorkingHours, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn filters_and_ids_that_nobody_would_take_are_refused() {
+        assert_eq!(log_filter("info,quorate=debug").unwrap(), "info,quorate=debug");
+        assert!(log_filter("=x==").unwrap_err().contains("quorate=debug"));
+        assert_eq!(participant("rooms/b:1").unwrap(), "rooms/b:1");
+        for bad in ["", "a b", &"x".repeat(5_000)] {
+            assert!(participant(bad).unwrap_err().starts_with("participant_id: "), "{bad}");
+        }
+    }
 
     #[test]
     fn lengths_are_read_in_words_and_in_iso_8601() {

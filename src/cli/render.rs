@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
+use super::local;
 use super::table::{cell, clean, table};
 use super::values;
 use super::zone::Zone;
@@ -11,9 +12,11 @@ use crate::wire::pb;
 
 /// Most names in one cell.
 const NAMES: usize = 5;
+/// Characters of an id of which only the beginning is shown.
+const SHORT_ID: usize = 8;
 
 /// A slot in the asker's zone. Empty if there is none.
-fn slot(value: Option<&pb::TimeRange>, zone: &Zone) -> String {
+pub(super) fn slot(value: Option<&pb::TimeRange>, zone: &Zone) -> String {
     values::range(value).map(|(start, end)| zone.show_range(start, end)).unwrap_or_default()
 }
 
@@ -21,18 +24,19 @@ fn instant(value: Option<&prost_types::Timestamp>, zone: &Zone) -> String {
     values::instant(value).map(|at| zone.show(at)).unwrap_or_default()
 }
 
-fn title(meeting: &pb::Meeting) -> String {
+/// A meeting's title, or a word that it has none.
+pub(super) fn title(meeting: &pb::Meeting) -> String {
     let title = meeting.spec.as_ref().map(|spec| clean(&spec.title)).unwrap_or_default();
     if title.is_empty() { "(no title)".to_owned() } else { title }
 }
 
 /// "1 slot", "2 slots".
-fn count(n: i32, one: &str) -> String {
+pub(super) fn count(n: i32, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
 
 /// The first few of many names.
-fn names<'a>(ids: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn names<'a>(ids: impl Iterator<Item = &'a str>) -> String {
     let ids: Vec<_> = ids.collect();
     let shown = ids.iter().take(NAMES).map(|id| clean(id)).collect::<Vec<_>>().join(", ");
     if ids.len() > NAMES { format!("{shown} and {} more", ids.len() - NAMES) } else { shown }
@@ -189,12 +193,20 @@ pub fn meeting(value: &pb::Meeting, headline: &str, zone: &Zone) -> String {
     if !when.is_empty() {
         let _ = writeln!(text, "  when      {when}  ({})", zone.name);
     }
+    if let Some((start, _)) = values::range(value.slot.as_ref())
+        && let Some(there) = local::times(start, value.attendees.iter(), zone)
+    {
+        let _ = writeln!(text, "  there     {there}");
+    }
     let spec = value.spec.clone().unwrap_or_default();
     if !spec.organizer.is_empty() {
         let _ = writeln!(text, "  asked by  {}", clean(&spec.organizer));
     }
     if !value.meeting_id.is_empty() {
         let _ = writeln!(text, "  meeting   {}", clean(&value.meeting_id));
+    }
+    if !value.series_id.is_empty() {
+        let _ = writeln!(text, "  series    {}", clean(&value.series_id));
     }
     if !value.displaced_meetings.is_empty() {
         let displaced = names(value.displaced_meetings.iter().map(String::as_str));
@@ -211,7 +223,16 @@ pub fn meeting(value: &pb::Meeting, headline: &str, zone: &Zone) -> String {
     } else {
         text.push_str(&attendee_table(&value.attendees, value.state == State::Confirmed as i32, None));
     }
-    text + &attempts(value, zone)
+    text.push_str(&attempts(value, zone));
+    if !value.local_time_detail.is_empty() {
+        let _ = writeln!(text, "note: {}", clean(&value.local_time_detail));
+    }
+    text + &clock_shifts(&value.clock_shifts)
+}
+
+/// What the clocks do to the hours that were asked for.
+fn clock_shifts(shifts: &[pb::ClockShift]) -> String {
+    shifts.iter().map(|shift| format!("note: {}\n", clean(&shift.message))).collect()
 }
 
 /// The headline for a meeting's state.
@@ -293,6 +314,7 @@ pub fn candidates(value: &pb::FindMeetingTimesResponse, zone: &Zone) -> String {
         let _ = write!(text, "; hours and starts follow {}", clean(&value.time_zone));
     }
     text.push_str(".\n");
+    text.push_str(&clock_shifts(&value.clock_shifts));
     if value.candidates.is_empty() {
         text.push_str("No slot found.\n");
         let fallback = value.counts.as_ref().map(|c| counts(c) + "\n");
@@ -317,16 +339,41 @@ pub fn candidates(value: &pb::FindMeetingTimesResponse, zone: &Zone) -> String {
     };
     let rows: Vec<_> = value.candidates.iter().enumerate().map(row).collect();
     text.push_str(&table(&["#", "WHEN", "SCORE", "FREE", "COST", "CAN'T", "WHY"], &rows));
+    text.push_str(&elsewhere(&value.candidates, zone));
     if let Some(value) = value.counts.as_ref().filter(|counts| counts.considered > 0) {
         let _ = writeln!(text, "{}", counts(value));
     }
     text
 }
 
+/// The slots where their attendees live, and what there is to know of the attendees; empty if all clocks agree.
+fn elsewhere(candidates: &[pb::Candidate], zone: &Zone) -> String {
+    let line = |(at, candidate): (usize, &pb::Candidate)| {
+        let there = candidate.attendees.iter().filter(|outcome| attends(outcome));
+        local::line(candidate.slot.as_ref(), there, zone).map(|line| format!("  {:<3} {line}\n", at + 1))
+    };
+    let mut text: String = candidates.iter().enumerate().filter_map(line).collect();
+    if !text.is_empty() {
+        text.insert_str(0, "Where the attendees are:\n");
+    }
+    // Of somebody who would attend there is something to say only if it holds for all slots.
+    let told = candidates.first().into_iter().flat_map(|candidate| &candidate.attendees);
+    for outcome in told.filter(|outcome| attends(outcome) && !outcome.detail.is_empty()) {
+        let _ = writeln!(text, "note: {}: {}", clean(&outcome.participant_id), clean(&outcome.detail));
+    }
+    text
+}
+
 /// Who attends a meeting, for a line.
-fn attending(meeting: &pb::Meeting) -> String {
+pub(super) fn attending(meeting: &pb::Meeting) -> String {
     let yes = meeting.attendees.iter().filter(|outcome| attends(outcome));
     names(yes.map(|outcome| outcome.participant_id.as_str()))
+}
+
+/// The beginning of an id, enough to see what belongs together; `get` and `--json` have all of it.
+fn short(id: &str) -> String {
+    let begin: String = id.chars().take(SHORT_ID).collect();
+    if begin.len() < id.len() { begin + "…" } else { begin }
 }
 
 /// A page of meetings, or all of them.
@@ -342,15 +389,16 @@ pub fn meetings(value: &pb::ListMeetingsResponse, zone: &Zone) -> String {
             state,
             attending(meeting),
             meeting.meeting_id.clone(),
+            short(&meeting.series_id),
         ]
     };
     let rows: Vec<_> = value.meetings.iter().map(row).collect();
     let mut text = format!("Times are in {}.\n", zone.name);
-    text.push_str(&table(&["WHEN", "TITLE", "STATE", "WHO", "MEETING"], &rows));
+    text.push_str(&table(&["WHEN", "TITLE", "STATE", "WHO", "MEETING", "SERIES"], &rows));
     text + &more(&value.next_page_token)
 }
 
-fn more(next_page_token: &str) -> String {
+pub(super) fn more(next_page_token: &str) -> String {
     match next_page_token {
         "" => String::new(),
         token => format!("There are more: --all, or --page-token {}\n", clean(token)),
@@ -379,13 +427,14 @@ pub fn event(value: &pb::MeetingEvent, zone: &Zone) -> String {
 }
 
 /// An instant to the second, for logs.
-fn clock(at: Timestamp, zone: &Zone) -> String {
+pub(super) fn clock(at: Timestamp, zone: &Zone) -> String {
     at.to_zoned(zone.rules.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 fn presence(value: &pb::Participant, zone: &Zone) -> (String, String) {
     if value.connected {
-        ("connected".to_owned(), instant(value.connected_since.as_ref(), zone))
+        let state = if value.calendar_problem.is_empty() { "connected" } else { "degraded" };
+        (state.to_owned(), instant(value.connected_since.as_ref(), zone))
     } else {
         ("away".to_owned(), instant(value.last_seen.as_ref(), zone))
     }
@@ -409,6 +458,10 @@ pub fn participants(value: &pb::ListParticipantsResponse, zone: &Zone) -> String
     let rows: Vec<_> = value.participants.iter().map(row).collect();
     let mut text = format!("Times are in {}.\n", zone.name);
     text.push_str(&table(&["ID", "NAME", "ZONE", "STATE", "SINCE"], &rows));
+    for person in value.participants.iter().filter(|person| !person.time_zone_detail.is_empty()) {
+        let _ =
+            writeln!(text, "note: {}: {}", clean(&person.participant_id), clean(&person.time_zone_detail));
+    }
     text + &more(&value.next_page_token)
 }
 
@@ -416,8 +469,16 @@ pub fn participants(value: &pb::ListParticipantsResponse, zone: &Zone) -> String
 pub fn participant(value: &pb::Participant, zone: &Zone) -> String {
     let (state, since) = presence(value, zone);
     let since = if since.is_empty() { since } else { format!("since {since}") };
-    let fields =
-        [clean(&value.participant_id), state, since, clean(&value.time_zone), cell(&value.display_name)];
+    let problem = cell(&value.calendar_problem);
+    let fields = [
+        clean(&value.participant_id),
+        state,
+        since,
+        clean(&value.time_zone),
+        cell(&value.display_name),
+        clean(&value.time_zone_detail),
+        problem,
+    ];
     fields.into_iter().filter(|field| !field.is_empty()).collect::<Vec<_>>().join("  ") + "\n"
 }
 

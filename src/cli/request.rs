@@ -238,6 +238,12 @@ impl Reader {
         self.keep(flag, text, read).map(|moment| self.told(flag, moment))
     }
 
+    /// Reads a date, and gives it as requests have it; None after a problem.
+    pub fn date(&mut self, flag: &'static str, text: &str) -> Option<String> {
+        let read = when::date(text, &self.reference);
+        self.keep(flag, text, read).map(|date| date.to_string())
+    }
+
     /// Reads a range; None after a problem.
     pub fn range(&mut self, flag: &'static str, text: &str) -> Option<pb::TimeRange> {
         let read = when::range(text, &self.reference);
@@ -257,6 +263,24 @@ impl Reader {
         };
         let end = start.checked_add(length).map_err(|_| "the slot ends too late".to_owned());
         self.keep("--at", text, end).map(|end| values::time_range(start, end))
+    }
+
+    /// [`Self::slot`] of a series. The other occurrences are at the same time of the wall clock, so one that the clocks
+    /// skip on that day would not be the time that was meant: a problem.
+    pub fn slot_of_series(&mut self, text: &str, length: Option<Duration>) -> Option<pb::TimeRange> {
+        let start = match when::is_range(text) {
+            true => when::range(text, &self.reference).map(|(start, _)| start),
+            false => when::instant(text, DayEdge::Start, &self.reference),
+        };
+        if start.is_ok_and(|start| start.skipped) {
+            let problem = format!(
+                "the clocks of {} skip this time on that day, so it can't be the time of a series; begin it on another day",
+                self.reference.zone.name
+            );
+            self.problem("--at", text, problem);
+            return None;
+        }
+        self.slot(text, length)
     }
 
     /// Notes a problem.
@@ -389,6 +413,20 @@ mod tests {
         assert_eq!(slot("2026-12-02 10:00", None), (None, false));
         assert_eq!(slot("2024-02-30 10:00", Some(30)), (None, false));
         assert_eq!(slot("9999-12-30 10:00", Some(u64::MAX / 60)), (None, false));
+    }
+
+    #[test]
+    fn a_series_does_not_begin_at_a_time_that_the_clocks_skip() {
+        let begun = |text: &str| {
+            let mut reader = reader();
+            let slot = reader.slot_of_series(text, Some(Duration::from_secs(1800)));
+            (slot.is_some(), reader.finish().is_ok())
+        };
+        assert_eq!(begun("2027-03-28 02:30"), (false, false));
+        assert_eq!(begun("2027-03-28 02:30/03:30"), (false, false));
+        assert_eq!(begun("2027-03-28 03:00"), (true, true));
+        assert_eq!(begun("2027-03-27 02:30"), (true, true));
+        assert_eq!(begun("nonsense"), (false, false));
     }
 
     #[test]

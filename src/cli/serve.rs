@@ -3,14 +3,19 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{ArgGroup, Args};
 
+use super::parse;
+use super::telemetry::TelemetryArgs;
 use crate::core::limits;
 
 const EXAMPLES: &str = "\
 Examples:
   quorate serve --data-dir /var/lib/quorate
   quorate serve --listen 0.0.0.0:50051 --data-dir ./data --log quorate=debug
+  quorate serve --data-dir ./data --admin 127.0.0.1:9464      metrics, probes, a page to look at
+  quorate serve --config /etc/quorate.toml
   quorate serve --in-memory      to try it out: everything is forgotten at the end";
 
 /// Arguments of `quorate serve`.
@@ -18,6 +23,9 @@ Examples:
 #[command(after_help = EXAMPLES)]
 #[command(group = ArgGroup::new("store").required(true).args(["data_dir", "in_memory"]))]
 pub struct ServeArgs {
+    /// A file with settings (docs/configuration.md); flags and environment variables win over it
+    #[arg(long, value_name = "FILE", env = "QUORATE_CONFIG")]
+    pub config: Option<PathBuf>,
     /// Address and port to listen on
     #[arg(long, value_name = "ADDRESS", env = "QUORATE_LISTEN", default_value = "127.0.0.1:50051")]
     pub listen: SocketAddr,
@@ -25,7 +33,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DIR", env = "QUORATE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
     /// Keep everything in memory: a restart forgets all meetings
-    #[arg(long)]
+    #[arg(long, env = "QUORATE_IN_MEMORY", hide_env_values = true, value_parser = BoolishValueParser::new())]
     pub in_memory: bool,
     /// Requests and watches that one caller (an address) may have open at once
     #[arg(long, value_name = "N", env = "QUORATE_MAX_REQUESTS_PER_CALLER",
@@ -35,9 +43,15 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", env = "QUORATE_MAX_PRIORITY", default_value_t = limits::PRIORITY_MAX,
           value_parser = clap::value_parser!(i32).range(1..=limits::PRIORITY_MAX as i64))]
     pub max_priority: i32,
+    /// Address and port for probes, metrics and the status page: read-only, and without a password. Not served unless given
+    #[arg(long, value_name = "ADDRESS", env = "QUORATE_ADMIN")]
+    pub admin: Option<SocketAddr>,
     /// What to log, as a tracing filter such as info or quorate=debug
-    #[arg(long, value_name = "FILTER", env = "QUORATE_LOG", default_value = "info")]
+    #[arg(long, value_name = "FILTER", env = "QUORATE_LOG", default_value = "info", value_parser = parse::log_filter)]
     pub log: String,
+    /// Logs and traces.
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

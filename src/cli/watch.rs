@@ -6,6 +6,7 @@ use tonic::{Code, Streaming};
 use super::client::{ClientArgs, Session, tell};
 use super::error::{CliError, Exit};
 use super::json;
+use super::live;
 use super::render;
 use super::zone::Zone;
 use crate::core::limits;
@@ -14,10 +15,12 @@ use crate::wire::pb;
 const WATCH_EXAMPLES: &str = "\
 Examples:
   quorate watch --participant alice
+  quorate watch --live                                           one screen, drawn anew as it changes
   quorate watch --resume-after 0 --json | jq -r .event.type      all events that are kept, then new ones
   quorate watch --meeting 0190c2a4-8f7e-7cc3-98c4-dc0c0c07398f --count 1
 
-Prints one line per event, until the scheduler ends (6) or --count is reached. All exit codes: quorate --help";
+Prints one line per event, until the scheduler ends (6) or --count is reached. With --live: until Ctrl-C,
+or until the scheduler ends. All exit codes: quorate --help";
 
 const PARTICIPANTS_EXAMPLES: &str = "\
 Examples:
@@ -41,6 +44,9 @@ pub struct WatchArgs {
     /// End after so many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+    /// One screen with who is there and what changed last, drawn anew as it changes
+    #[arg(long, conflicts_with_all = ["resume_after", "count", "json"])]
+    pub live: bool,
     /// The connection.
     #[command(flatten)]
     pub client: ClientArgs,
@@ -111,6 +117,9 @@ fn tell_zone(client: &ClientArgs, zone: &Zone) {
 /// # Errors
 /// As [`CliError`].
 pub async fn watch(args: &WatchArgs) -> Result<Exit, CliError> {
+    if args.live {
+        return live::live(args).await;
+    }
     let (asker, _) = args.client.asker();
     let session = args.client.connect().await?;
     let request = pb::WatchMeetingsRequest {
@@ -137,7 +146,7 @@ pub async fn watch(args: &WatchArgs) -> Result<Exit, CliError> {
 fn too_old(error: CliError) -> CliError {
     match error {
         CliError::Call { status, .. } if status.code() == Code::OutOfRange => {
-            let hint = "those events are no longer kept; `quorate list` shows the meetings as they are, and \
+            let hint = "those events are not kept; `quorate list` shows the meetings as they are, and \
                         `quorate watch --resume-after 0` what is kept";
             CliError::Call { status, hint: Some(hint.to_owned()) }
         }

@@ -37,11 +37,13 @@ pub struct Moment {
     pub at: Timestamp,
     /// What the person should know: the wall clock skips or repeats what they typed.
     pub note: Option<String>,
+    /// Whether the wall clock skips what they typed.
+    pub skipped: bool,
 }
 
 impl From<Timestamp> for Moment {
     fn from(at: Timestamp) -> Self {
-        Self { at, note: None }
+        Self { at, note: None, skipped: false }
     }
 }
 
@@ -70,6 +72,20 @@ pub fn instant(text: &str, edge: DayEdge, reference: &Reference) -> Result<Momen
         return on_date(today, text, edge, &reference.zone);
     }
     Err(EXPECTED.to_owned())
+}
+
+/// Reads a date: `2026-12-25`, `today`, `tomorrow`, or a weekday, which means the next such day after today.
+///
+/// # Errors
+/// A sentence that says what is wrong: no such date, or not a date at all.
+pub fn date(text: &str, reference: &Reference) -> Result<Date, String> {
+    let text = text.trim();
+    let today = reference.now.to_zoned(reference.zone.rules.clone()).date();
+    let read = match leading_date(text)? {
+        Some((date, rest)) => Some(date).filter(|_| rest.is_empty()),
+        None => named_day(text, today)?,
+    };
+    read.ok_or_else(|| "expected a date such as 2026-12-25, 'tomorrow' or 'friday'".to_owned())
 }
 
 /// Reads a range: `A/B`, where B may also be a time of day on A's date or a length, or a single date for all of that day.
@@ -241,7 +257,7 @@ fn local(local: DateTime, zone: &Zone) -> Result<Moment, String> {
             chosen.strftime("%H:%M %:z")
         )),
     };
-    Ok(Moment { at: chosen.timestamp(), note })
+    Ok(Moment { at: chosen.timestamp(), note, skipped: matches!(offset, AmbiguousOffset::Gap { .. }) })
 }
 
 #[cfg(test)]
@@ -283,6 +299,23 @@ mod tests {
             ("14:30", "2026-12-01T13:30:00Z"),
         ] {
             assert_eq!(read(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_have_no_time_of_day() {
+        let read = |text| date(text, &reference()).map(|date| date.to_string());
+        for (text, expected) in [
+            ("2026-12-25", "2026-12-25"),
+            (" 2026-12-5 ", "2026-12-05"),
+            ("tomorrow", "2026-12-02"),
+            ("Tue", "2026-12-08"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(expected), "{text}");
+        }
+        assert!(read("2026-02-29").unwrap_err().contains("February 2026 has 28 days"));
+        for bad in ["", "soon", "2026-12-25 10:00", "2026-12-25Z", "25.12.2026"] {
+            assert!(read(bad).unwrap_err().contains("expected a date"), "{bad}");
         }
     }
 

@@ -133,6 +133,19 @@ pub fn free_answer(
     merged(free).into_iter().map(available).collect()
 }
 
+/// The answers as far as they are about this range, pieces that reach beyond it whole.
+pub fn about(answers: &[Answer], range: &TimeRange) -> Vec<Answer> {
+    let one = |answer: &Answer| match answer {
+        Answer::Free(free) => {
+            let first = free.partition_point(|piece| piece.range.end <= range.start);
+            let last = free.partition_point(|piece| piece.range.start < range.end);
+            Answer::Free(free.get(first..last).unwrap_or_default().to_vec())
+        }
+        other => other.clone(),
+    };
+    answers.iter().map(one).collect()
+}
+
 /// Whether `blocked` lies in the free time without a hole, ranges that touch being one; and then the worst
 /// preference and the highest cost of all that it spans. The free time must be as `clip` gives it.
 pub fn fits(free: &[FreeTime], blocked: &TimeRange) -> Option<(Preference, i32)> {

@@ -1,15 +1,16 @@
 //! Named checks of PROTOCOL.md on a single message, a single transaction or a single decision, beside those on
 //! whole states in [`super::invariants`]. An observer outside the scheduler asks them at the moment it happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::ids::{Attempt, ParticipantId};
+use super::ids::{Attempt, MeetingId, ParticipantId, SeriesId};
 use super::invariants::{AgentView, StoreView, Violation, violation};
 use super::message::{Query, SchedulerMessage};
-use super::model::{AttemptLogEntry, AttemptOutcome, AttendeeStatus, Meeting};
+use super::model::{AttemptLogEntry, AttemptOutcome, AttendeeStatus, Meeting, MeetingState};
 use super::participant::{Journal, PromiseRow};
 use super::record::{AttemptRow, AttemptState, DeliveryBody, Write};
+use super::series::{ConflictPolicy, Series, SeriesState};
 use super::time::{Mono, TimeRange, add};
 use super::{availability::Disclosure, limits, slots};
 
@@ -124,6 +125,71 @@ pub fn decided_with_deliveries(row: &AttemptRow, writes: &[Write]) -> Vec<Violat
     lacks
         .map(|p| violation("D3", format!("{} is decided, and no delivery to {p} is stored", row.attempt)))
         .collect()
+}
+
+/// I4 of a series that is booked whole or not at all: the transaction that books one of its occurrences books all of them.
+/// `before` has the series as they were.
+pub fn series_decided_whole(before: &BTreeMap<SeriesId, Series>, writes: &[Write]) -> Vec<Violation> {
+    let mut decided: BTreeMap<&SeriesId, BTreeSet<&MeetingId>> = BTreeMap::new();
+    let mut rows: BTreeMap<&SeriesId, &Series> = BTreeMap::new();
+    for write in writes {
+        match write {
+            Write::Attempt(row) if row.state == AttemptState::Committed => {
+                if let Some(recurrence) = &row.series {
+                    decided.entry(&recurrence.series).or_default().insert(&row.attempt.meeting);
+                }
+            }
+            Write::Series(series) => {
+                rows.insert(&series.id, series);
+            }
+            _ => {}
+        }
+    }
+    let together = |id: &SeriesId| {
+        before.get(id).is_some_and(|series| {
+            series.state == SeriesState::Scheduling && series.policy == ConflictPolicy::FailSeries
+        })
+    };
+    let mut found = Vec::new();
+    for (id, booked) in decided.into_iter().filter(|(id, _)| together(id)) {
+        let after = rows.get(id).filter(|series| series.state == SeriesState::Confirmed);
+        let all = after.map(|series| series.occurrences.iter().filter_map(|o| o.meeting.as_ref()).collect());
+        if all.as_ref() != Some(&booked) {
+            let what =
+                format!("of the series {id} {} occurrences were booked, and not the others", booked.len());
+            found.push(violation("I4", what));
+        }
+    }
+    found
+}
+
+/// I6 of a series, at rest: each of its occurrences is there once, and each of its meetings that stands belongs to one.
+pub fn series_have_their_meetings(
+    series: &BTreeMap<SeriesId, Series>,
+    meetings: &BTreeMap<MeetingId, Meeting>,
+) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut listed = BTreeSet::new();
+    for series in series.values() {
+        let mut named = BTreeSet::new();
+        for occurrence in &series.occurrences {
+            if !named.insert(occurrence.recurrence) {
+                let what =
+                    format!("the series {} has its occurrence of {} twice", series.id, occurrence.local);
+                found.push(violation("I6", what));
+            }
+            listed.extend(&occurrence.meeting);
+        }
+    }
+    let stands = |meeting: &&Meeting| {
+        let known = meeting.series.as_ref().is_some_and(|recurrence| series.contains_key(&recurrence.series));
+        known && !matches!(meeting.state, MeetingState::Failed | MeetingState::Cancelled)
+    };
+    for meeting in meetings.values().filter(stands).filter(|meeting| !listed.contains(&meeting.id)) {
+        let what = format!("{} is {:?}, and is no occurrence of its series", meeting.id, meeting.state);
+        found.push(violation("I6", what));
+    }
+    found
 }
 
 /// D3 and D1: what a caller is told of a meeting is on disk.

@@ -50,6 +50,11 @@ impl Displaceable {
         Self(found.into_iter().filter(may).map(overlaid).collect())
     }
 
+    /// Those of them that lie within the range or reach into it.
+    pub fn about(&self, range: &TimeRange) -> Self {
+        Self(self.0.iter().filter(|overlaid| overlaid.row.blocked.overlaps(range)).cloned().collect())
+    }
+
     /// Whether there is nothing to displace.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -51,6 +51,10 @@ text_id! {
     RequestId
 }
 text_id! {
+    /// A recurring meeting: a UUID in lower case.
+    SeriesId
+}
+text_id! {
     /// One fan-out of availability queries.
     QueryId
 }
@@ -74,6 +78,11 @@ impl AttemptNumber {
             Some(last) if last.0 >> 32 >= u64::from(generation) => Self(last.0 + 1),
             _ => Self::new(generation, 1),
         }
+    }
+
+    /// The store's generation that gave it out.
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
     }
 }
 

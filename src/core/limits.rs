@@ -11,6 +11,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub const TITLE_CHARS: usize = 500;
 /// Longest participant id and organizer, in characters.
 pub const ID_CHARS: usize = 128;
+/// Length of what is wrong with a participant's calendar, in characters.
+pub const CALENDAR_PROBLEM_CHARS: usize = 500;
 /// Longest display name, in characters.
 pub const DISPLAY_NAME_CHARS: usize = 200;
 /// Longest reason that an agent gives, in characters; longer ones are cut.
@@ -33,6 +35,10 @@ pub const STEP_DEFAULT: Duration = Duration::from_secs(15 * 60);
 pub const WINDOW_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// Length of the window, unless the request says.
 pub const WINDOW_DEFAULT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// Longest release name of time-zone data, in characters.
+pub const ZONE_VERSION_CHARS: usize = 64;
+/// Longest range over which an agent's time-zone data is compared.
+pub const ZONE_DATA_RANGE_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 /// Most excluded ranges.
 pub const EXCLUDES: usize = 1_000;
 /// Most candidate slots of one window; a request for more must narrow the window or widen the step.
@@ -53,6 +59,29 @@ pub const CANDIDATES_RETURNED_DEFAULT: usize = 10;
 pub const ATTEMPT_LOG: usize = 100;
 /// Most attendees named in all entries of a log together; beyond that the older entries name nobody.
 pub const ATTEMPT_LOG_OUTCOMES: usize = 10_000;
+
+/// Most occurrences of a series that are booked at once.
+pub const OCCURRENCES: usize = 400;
+/// Most places of a series that are booked at once: its occurrences, each times its attendees.
+pub const SERIES_SEATS: usize = 50_000;
+/// Most slots to which the occurrences of a series may be moved, summed over all of them and all first slots.
+pub const SERIES_PLACES: usize = 500_000;
+/// Longest recurrence rule, in characters.
+pub const RULE_CHARS: usize = 500;
+/// Most dates that a series leaves out.
+pub const EXCLUDE_DATES: usize = 1_000;
+/// How far ahead a series without an end is booked.
+pub const SERIES_HORIZON: Duration = Duration::from_secs(182 * 24 * 60 * 60);
+/// How often it is looked whether such a series has to be booked further.
+pub const SERIES_CHECK: Duration = Duration::from_secs(60 * 60);
+
+/// Occurrences that begin no sooner than this are not given up because somebody is away at the moment.
+pub const SERIES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// Most phases of traced jobs that wait to be taken; more are counted and lost.
+pub const PHASES_WAITING: usize = 8_192;
+/// Most decisions whose delivery is traced at once; of more the oldest is given up.
+pub const DELIVERIES_TRACED: usize = 2_000;
 
 // How long things may take.
 
@@ -136,6 +165,9 @@ pub const ENGINE_QUEUE: usize = 16_384;
 pub const LIVE_MEETINGS: usize = 20_000;
 /// Greatest step from one life of the store to the next.
 pub const GENERATION_STEP: u64 = 4_096;
+/// From here on no agent is believed that says that it has seen a store of this generation. A store gets there after half a
+/// million lives at the earliest, and as many are left beyond.
+pub const GENERATION_BELIEVED: u32 = 1 << 31;
 /// Requests and watches that one caller may have open, unless configured otherwise.
 pub const REQUESTS_PER_CALLER: usize = 2_000;
 /// Most transactions in one commit group.

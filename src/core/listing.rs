@@ -1,7 +1,8 @@
 //! What can be listed, and in which order.
 
-use super::ids::{MeetingId, ParticipantId};
+use super::ids::{MeetingId, ParticipantId, SeriesId};
 use super::model::{Meeting, MeetingState};
+use super::series::{Series, SeriesState};
 use super::time::TimeRange;
 
 /// Which meetings to list. All conditions must hold.
@@ -38,6 +39,30 @@ impl MeetingKey {
             created: meeting.create_time.timestamp_micros(),
             id: meeting.id.clone(),
         }
+    }
+}
+
+/// Which series to list. All conditions must hold.
+#[derive(Clone, Debug, Default)]
+pub struct SeriesFilter {
+    /// Has this attendee, or this organizer.
+    pub participant: Option<ParticipantId>,
+    /// Is in one of these states; empty: any.
+    pub states: Vec<SeriesState>,
+    /// Comes after this one.
+    pub after: Option<SeriesId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl SeriesFilter {
+    /// Whether the series is one of those, wherever in the list.
+    pub fn fits(&self, series: &Series) -> bool {
+        let of = |id: &ParticipantId| {
+            series.spec.organizer == id.as_str() || series.spec.attendees.iter().any(|a| a.id == *id)
+        };
+        self.participant.as_ref().is_none_or(of)
+            && (self.states.is_empty() || self.states.contains(&series.state))
     }
 }
 

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::availability::Disclosure;
 use super::ids::{Attempt, Epoch, Lineage, MeetingId, ParticipantId, QueryId};
 use super::model::FreeTime;
+use super::series::Recurrence;
 use super::time::{Instant, TimeRange};
+use super::zone_data::ZoneData;
 
 /// Something that an agent has promised, as it reports it when it registers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,6 +46,9 @@ pub struct Booking {
     /// The meeting's version when this was said: rises with the details.
     #[serde(default)]
     pub revision: u64,
+    /// The series that the meeting is an occurrence of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<Arc<Recurrence>>,
 }
 
 /// How a registration introduces a participant.
@@ -55,6 +60,10 @@ pub struct Register {
     pub display_name: String,
     /// IANA zone, if the agent named one.
     pub time_zone: Option<String>,
+    /// What the agent has of that zone's rules, if it says.
+    pub zone_data: Option<ZoneData>,
+    /// Why its calendar can't be read, or not all of it; empty if all of it was.
+    pub calendar_problem: String,
     /// How much its answers reveal.
     pub disclosure: Disclosure,
     /// The journal's name; empty: none is kept.

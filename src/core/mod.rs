@@ -3,7 +3,9 @@
 pub mod ids;
 pub mod limits;
 pub mod model;
+pub mod recurrence;
 pub mod time;
+pub mod zone_data;
 pub mod zones;
 
 pub mod availability;
@@ -14,11 +16,15 @@ pub mod slots;
 
 pub mod batch;
 pub mod listing;
+pub mod measure;
 pub mod message;
 pub mod random;
 pub mod record;
+pub mod series;
+pub mod trace;
 
 pub mod checks;
+pub mod checkup;
 pub mod coordinator;
 pub mod displacement;
 pub mod invariants;

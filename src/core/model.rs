@@ -2,11 +2,13 @@
 //!
 //! Validated values only: the wire refuses what these types can't mean (see `wire::validate`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::ids::{AttemptNumber, MeetingId, ParticipantId, RequestId};
+use super::series::Recurrence;
 use super::time::{Instant, TimeRange};
 
 /// How much an attendee's presence matters.
@@ -291,6 +293,8 @@ pub enum FailureReason {
     SlotTaken,
     /// Nobody was named, and nobody is connected.
     NobodyConnected,
+    /// Another change of it is under way.
+    BeingChanged,
 }
 
 /// Why there is no slot.
@@ -435,8 +439,9 @@ pub struct Meeting {
     pub attempt_log: Vec<AttemptLogEntry>,
     /// Why it FAILED.
     pub failure: Option<Failure>,
-    /// The series that it belongs to.
-    pub series_id: Option<String>,
+    /// The series that it is an occurrence of.
+    #[serde(default)]
+    pub series: Option<Arc<Recurrence>>,
     /// How often it was displaced (PROTOCOL.md, "Priority"): at most twice.
     pub displaced_count: u32,
     /// The meetings that its booking displaced.
@@ -445,6 +450,9 @@ pub struct Meeting {
     /// The meeting that displaced it last.
     #[serde(default)]
     pub displaced_by: Option<MeetingId>,
+    /// What the wall clock of `time_zone` showed for the start of `slot` when it was booked: `2026-03-29T10:00:00`.
+    #[serde(default)]
+    pub local_start: Option<String>,
     /// When the request was taken.
     pub create_time: Instant,
     /// When it last changed.

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::availability::{self, Disclosure};
-use super::ids::{Attempt, MeetingId, ParticipantId};
+use super::ids::{Attempt, Epoch, MeetingId, ParticipantId};
 use super::limits;
 use super::message::{
     AckKind, AgentMessage, Booking, Hold, Notice, Origin, Promise, Query, Refusal, Register, Registered,
@@ -35,6 +35,7 @@ use super::message::{
 use super::planted::{Planted, planted};
 use super::slots;
 use super::time::{Mono, Now, TimeRange, sub};
+use super::zone_data::ZoneData;
 
 pub use journal::{Journal, JournalRecord, PromiseRow, PromiseState};
 
@@ -98,6 +99,9 @@ pub struct Participant {
     repeat: BTreeMap<Attempt, Mono>,
     /// Of the last registration.
     origin: Origin,
+    /// Of the last answer to a registration over this stream.
+    answered: Option<Epoch>,
+    calendar_problem: String,
 }
 
 impl Participant {
@@ -105,7 +109,8 @@ impl Participant {
     pub fn new(profile: Profile, journal: Journal) -> Self {
         let ask = held(&journal).map(|a| (a.clone(), Mono::default())).collect();
         let repeat = journal.withdrawn.keys().map(|a| (a.clone(), Mono::default())).collect();
-        Self { profile, journal, link: Link::Down, ask, repeat, origin: Origin::default() }
+        let (origin, calendar_problem) = Default::default();
+        Self { profile, journal, link: Link::Down, ask, repeat, origin, answered: None, calendar_problem }
     }
 
     /// The journal's content.
@@ -131,6 +136,11 @@ impl Participant {
         Output { messages: vec![self.register(now)], ..Output::default() }
     }
 
+    /// What is wrong with the calendar, as the next registration says it: at most 500 characters; empty if nothing is.
+    pub fn set_calendar_problem(&mut self, problem: String) {
+        self.calendar_problem = problem;
+    }
+
     /// Names the process that runs the machine; the numbers of its registrations go on from here.
     pub fn set_origin(&mut self, origin: Origin) {
         self.origin = origin;
@@ -149,6 +159,7 @@ impl Participant {
     /// The stream broke. Promises stand.
     pub fn disconnected(&mut self) {
         self.link = Link::Down;
+        self.answered = None;
     }
 
     /// The participant's own calendar changed.
@@ -271,6 +282,8 @@ impl Participant {
             participant: self.profile.id.clone(),
             display_name: self.profile.display_name.clone(),
             time_zone: self.profile.time_zone.clone(),
+            zone_data: self.profile.time_zone.as_deref().and_then(|zone| ZoneData::of(zone, now.wall)),
+            calendar_problem: self.calendar_problem.clone(),
             disclosure: self.profile.disclosure,
             journal_id: journal.id.clone(),
             journal_sequence: journal.sequence,
@@ -284,10 +297,12 @@ impl Participant {
     }
 
     fn registered(&mut self, now: Now, registered: Registered, out: &mut Output) {
-        if self.link == Link::Down {
+        // An answer that a later one overtook tells of bookings that may be over.
+        if self.link == Link::Down || self.answered.is_some_and(|last| registered.epoch < last) {
             return;
         }
         self.link = Link::Ready;
+        self.answered = Some(registered.epoch);
         let life = (registered.generation, registered.incarnation);
         if self.journal.scheduler != life {
             self.write(out, JournalRecord::Scheduler { generation: life.0, incarnation: life.1 });
@@ -372,6 +387,7 @@ impl Participant {
             attendees: Vec::new(),
             sequence: 0,
             revision: 0,
+            series: None,
         };
         let row = PromiseRow { state: PromiseState::Held, booking, displaces: hold.displaces.clone() };
         match planted(Planted::VoteBeforeSync) {
@@ -408,11 +424,11 @@ impl Participant {
 
     fn confirm(&mut self, now: Now, booking: &Booking, displaces: &[Attempt], out: &mut Output) {
         let attempt = &booking.attempt;
-        if self.journal.withdrawn.contains_key(attempt) {
-            return self.ack(attempt, AckKind::Confirm, booking.revision, out);
-        }
         let known = self.journal.promises.get(attempt).cloned();
-        if known.is_none() && self.journal.released(attempt) && !planted(Planted::StaleConfirmTaken) {
+        let released = self.journal.released(attempt) && !planted(Planted::StaleConfirmTaken);
+        if self.journal.withdrawn.contains_key(attempt) || known.is_none() && released {
+            // It was decided all the same: what it displaced is over, also for whoever has left it since.
+            self.drop_displaced(attempt, self.with_displaced(displaces.to_vec()), out);
             return self.ack(attempt, AckKind::Confirm, booking.revision, out);
         }
         let mut dropped = displaces.to_vec();
@@ -428,13 +444,18 @@ impl Participant {
             out.bookings_changed = true;
         }
         self.ask.remove(attempt);
-        let dropped = if planted(Planted::DisplacedKept) { Vec::new() } else { dropped };
-        for old in dropped {
-            if old != *attempt && self.journal.promises.contains_key(&old) {
+        self.drop_displaced(attempt, dropped, out);
+        self.ack(attempt, AckKind::Confirm, booking.revision, out);
+    }
+
+    /// Drops the promises that a decision displaced, but never its own.
+    fn drop_displaced(&mut self, by: &Attempt, displaced: Vec<Attempt>, out: &mut Output) {
+        let displaced = if planted(Planted::DisplacedKept) { Vec::new() } else { displaced };
+        for old in displaced {
+            if old != *by && self.journal.promises.contains_key(&old) {
                 self.forget(&old, out);
             }
         }
-        self.ack(attempt, AckKind::Confirm, booking.revision, out);
     }
 
     /// These, and what they in turn displaced: the confirm that would have dropped it may have been lost.

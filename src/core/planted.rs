@@ -70,6 +70,8 @@ pub enum Planted {
     DisplacedNotMarked,
     /// D3 does not compare what it displaces.
     DisplacedNotCompared,
+    /// The occurrences of a series are decided one by one, whatever its conflict policy.
+    SeriesDecidedInParts,
 }
 
 impl Planted {
@@ -106,6 +108,7 @@ impl Planted {
         Self::DisplacedBeforeDecision,
         Self::DisplacedNotMarked,
         Self::DisplacedNotCompared,
+        Self::SeriesDecidedInParts,
     ];
 
     /// The rule that is left out, in words.
@@ -145,6 +148,7 @@ impl Planted {
             Self::DisplacedKept => "✗ a displaced meeting is dropped in the same write as the confirm",
             Self::DisplacedBeforeDecision => "✗ the old booking stands until D3",
             Self::DisplacedNotMarked => "✗ D3 marks the old meeting DISPLACED in the same transaction",
+            Self::SeriesDecidedInParts => "a series of FAIL_SERIES is one decision",
             Self::DisplacedNotCompared => "D3 compares the version of each displaced meeting too",
         }
     }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{Attempt, AttemptNumber, Epoch, Lineage, MeetingId, ParticipantId, RequestId};
+use super::ids::{Attempt, AttemptNumber, Epoch, Lineage, MeetingId, ParticipantId, RequestId, SeriesId};
 use super::message::{AckKind, Booking, ReleaseCause};
 use super::model::{EventKind, Meeting, MeetingState, Rank};
+use super::series::{Recurrence, Series};
 use super::time::{Instant, TimeRange};
 
 /// Where an attempt is in its life.
@@ -50,6 +51,9 @@ pub struct AttemptRow {
     pub displaces: Vec<Attempt>,
     /// The commit set C, once COMMITTED; never changed afterwards (I4).
     pub commit_set: Vec<ParticipantId>,
+    /// The series that its meeting is an occurrence of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<Arc<Recurrence>>,
 }
 
 /// One participant of one booked meeting: their time is taken (I1).
@@ -153,6 +157,10 @@ pub enum Condition {
     MeetingVersion(MeetingId, u64),
     /// No meeting has this id or this request id.
     MeetingUnused(MeetingId, RequestId),
+    /// The series' row has this version.
+    SeriesVersion(SeriesId, u64),
+    /// No series has this id or this request id.
+    SeriesUnused(SeriesId, RequestId),
     /// The participant's row has this lineage (I7).
     LineageIs(ParticipantId, Lineage),
     /// The participant's row has this epoch, or there is no row and the epoch is 0.
@@ -177,6 +185,8 @@ pub enum Condition {
 pub enum Write {
     /// Inserts or replaces the meeting's row.
     Meeting(Box<Meeting>),
+    /// Inserts or replaces the series' row.
+    Series(Box<Series>),
     /// Inserts or replaces the attempt's row.
     Attempt(Box<AttemptRow>),
     /// Changes only the attempt's state.
@@ -235,6 +245,8 @@ pub struct Snapshot {
     pub incarnation: String,
     /// Meetings that are SCHEDULING or DISPLACED, and CONFIRMED ones that have an attempt HOLDING.
     pub live_meetings: Vec<Meeting>,
+    /// Series that are SCHEDULING, and booked ones without an end.
+    pub live_series: Vec<Series>,
     /// Attempts that are HOLDING.
     pub holding: Vec<AttemptRow>,
     /// All participants.
@@ -266,6 +278,10 @@ pub enum Read {
     Request(RequestId),
     /// A meeting and the attempt that is booked for it.
     Meeting(MeetingId),
+    /// The series of a request id.
+    SeriesRequest(RequestId),
+    /// A series, and those of its occurrences' meetings that there are, with what is booked for each.
+    Series(SeriesId),
     /// An attempt and its meeting.
     Attempt(Attempt),
     /// Meetings that are CONFIRMED, displaceable and of a lower priority, and take somebody's time within a range.
@@ -288,6 +304,9 @@ pub enum Read {
     },
 }
 
+/// A meeting, and the attempt that is booked for it.
+pub type BookedMeeting = (Meeting, Option<AttemptRow>);
+
 /// The answer to a [`Read`], of the same kind.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ReadResult {
@@ -295,6 +314,10 @@ pub enum ReadResult {
     Request(Option<Box<Meeting>>),
     /// To [`Read::Meeting`].
     Meeting(Option<Box<(Meeting, Option<AttemptRow>)>>),
+    /// To [`Read::SeriesRequest`], without meetings.
+    SeriesRequest(Option<Box<Series>>),
+    /// To [`Read::Series`]: each meeting with the attempt that is booked for it.
+    Series(Option<Box<(Series, Vec<BookedMeeting>)>>),
     /// To [`Read::Attempt`].
     Attempt(Option<Box<(AttemptRow, Meeting)>>),
     /// To [`Read::Displaceable`]: each with what is booked for it, in the order of their attempts; no more than

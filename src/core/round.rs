@@ -103,6 +103,11 @@ impl Round {
         self.answers.len()
     }
 
+    /// Who has not answered, in no order.
+    pub fn silent(&self) -> impl Iterator<Item = &ParticipantId> {
+        self.places.iter().filter(|(_, place)| self.answers[**place].is_none()).map(|(id, _)| id)
+    }
+
     /// Everybody who was asked, with the answer; the silent are `Answer::NoAnswer`.
     pub fn into_answers(mut self) -> HashMap<ParticipantId, Answer> {
         let answers = &mut self.answers;

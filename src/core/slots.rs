@@ -33,7 +33,7 @@ pub enum SlotError {
     Unresolved(&'static str),
 }
 
-/// Fills in what the request left open (API.md, `window`): `earliest` is now, `latest` is
+/// Fills in what the request left open (`Window`): `earliest` is now, `latest` is
 /// `limits::WINDOW_DEFAULT` after it, and the zone is the organizer's, else UTC. Returns the zone's name as the
 /// IANA database spells it. Fails if that zone, or the one of the working hours, is unknown; the window is then
 /// as it was.
@@ -90,6 +90,13 @@ pub fn candidates(spec: &MeetingSpec) -> Result<Vec<TimeRange>, SlotError> {
         day = next;
     }
     Ok(slots)
+}
+
+/// Whether working hours and exclusions of the window allow this one slot. Its bounds don't count.
+pub fn admits(spec: &MeetingSpec, slot: &TimeRange) -> bool {
+    let zone = spec.window.time_zone.as_deref().unwrap_or("UTC");
+    let allowed = zones::zone(zone).and_then(|zone| Allowed::new(&spec.window, slot.start, slot.end, &zone));
+    allowed.is_ok_and(|mut allowed| allowed.admits(slot))
 }
 
 /// The local days between two instants, and one more on either side: where clocks go back over midnight, a day begins
@@ -197,6 +204,86 @@ fn minute_of_day(day: civil::Date, minute: u16, zone: &TimeZone) -> Instant {
         return zones::start_of_day(day.tomorrow().unwrap_or(day), zone);
     }
     zones::first_reaching(day.at((minute / 60) as i8, (minute % 60) as i8, 0, 0), zone)
+}
+
+/// A bound of working hours that the wall clock skips on one day, because the clocks go forward over it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClockShift {
+    /// The time that is skipped.
+    pub wall: civil::DateTime,
+    /// The zone in whose hours it is, as the IANA database spells it.
+    pub zone: String,
+    /// The instant that is taken instead: when the clock has gone past it.
+    pub taken: Instant,
+    /// What that does to the day, in words.
+    pub message: String,
+}
+
+/// Where the window's working hours begin or end at a time that the clocks skip, in order. A day that does not exist, or
+/// whose hours are skipped as a whole, counts once. Empty if the window is not resolved, or names an unknown zone.
+pub fn clock_shifts(window: &Window) -> Vec<ClockShift> {
+    let WorkingHours::Weekly { days, start_minute, end_minute, time_zone } = &window.working_hours else {
+        return Vec::new();
+    };
+    let name = time_zone.as_ref().or(window.time_zone.as_ref());
+    let Some((name, zone)) = name.and_then(|name| Some((name, zones::zone(name).ok()?))) else {
+        return Vec::new();
+    };
+    let (Some(earliest), Some(latest)) = (window.earliest, window.latest) else { return Vec::new() };
+    let mut shifts = Vec::new();
+    // Only days on which clocks change can lack a time of day.
+    let from = zones::to_jiff(time::sub(earliest, Duration::from_secs(1)));
+    let until = zones::to_jiff(latest);
+    let mut seen = None;
+    for change in zone.following(from).take_while(|change| change.timestamp() < until) {
+        let at = zones::from_jiff(change.timestamp());
+        let before = zones::to_civil(at - chrono::Duration::seconds(1), &zone).date();
+        let last = zones::to_civil(at, &zone).date();
+        let mut day = before;
+        while day <= last {
+            let works = days[day.weekday().to_monday_zero_offset() as usize];
+            if works && seen < Some(day) {
+                shifts.extend(shifts_of_day(day, (*start_minute, *end_minute), name, &zone));
+                seen = Some(day);
+            }
+            let Ok(next) = day.tomorrow() else { break };
+            day = next;
+        }
+    }
+    shifts
+}
+
+/// The bounds that one day lacks. Midnight is no bound: where the clocks skip it, the day begins later.
+fn shifts_of_day(day: civil::Date, (start, end): (u16, u16), name: &str, zone: &TimeZone) -> Vec<ClockShift> {
+    let clock = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
+    let skipped = |minute: u16, message: &dyn Fn(String) -> String| {
+        let wall = day.at((minute / 60 % 24) as i8, (minute % 60) as i8, 0, 0);
+        let lacks = !minute.is_multiple_of(24 * 60) && zones::first_showing(wall, zone).is_none();
+        lacks.then(|| {
+            let taken = minute_of_day(day, minute, zone);
+            let shown = zones::to_civil(taken, zone);
+            let shown = match shown.date() == day {
+                true => shown.strftime("%H:%M").to_string(),
+                false => shown.strftime("%a %Y-%m-%d %H:%M").to_string(),
+            };
+            ClockShift { wall, zone: name.to_owned(), taken, message: message(shown) }
+        })
+    };
+    let date = day.strftime("%a %Y-%m-%d");
+    if minute_of_day(day, start, zone) >= minute_of_day(day, end, zone) {
+        let words = |_| {
+            let (start, end) = (clock(start), clock(end));
+            format!("{date} has no working hours in {name}: the clocks go forward over {start}-{end}")
+        };
+        let whole = skipped(start, &words).or_else(|| skipped(end, &words));
+        return whole.into_iter().collect();
+    }
+    let starts = |shown| {
+        format!("working hours start at {shown} on {date} in {name}: the clocks skip {}", clock(start))
+    };
+    let ends =
+        |shown| format!("working hours end at {shown} on {date} in {name}: the clocks skip {}", clock(end));
+    skipped(start, &starts).into_iter().chain(skipped(end, &ends)).collect()
 }
 
 /// The same instants as sorted ranges that neither overlap nor touch; empty ranges are dropped.

@@ -22,7 +22,7 @@ pub struct UnknownZone(
 );
 
 /// The zone of that IANA name, in any case of letters. The empty name, "local" and `Etc/Unknown` are unknown:
-/// nothing falls back to UTC in silence (API.md).
+/// nothing falls back to UTC in silence.
 pub fn zone(name: &str) -> Result<TimeZone, UnknownZone> {
     let unknown = || UnknownZone(name.to_owned());
     if name.is_empty() || name.eq_ignore_ascii_case("local") {
@@ -97,6 +97,12 @@ pub fn first_reaching(wall: civil::DateTime, zone: &TimeZone) -> Instant {
 /// The first instant of a day: 00:00, or later where the clocks skip it.
 pub fn start_of_day(date: civil::Date, zone: &TimeZone) -> Instant {
     first_reaching(date.at(0, 0, 0, 0), zone)
+}
+
+/// What the wall clock of the zone of that name shows at `instant`, as `2026-03-29T10:00:00`. None if there is no such zone.
+pub fn local_time(instant: Instant, name: &str) -> Option<String> {
+    let zone = zone(name).ok()?;
+    Some(to_civil(instant, &zone).strftime("%Y-%m-%dT%H:%M:%S").to_string())
 }
 
 /// A range in words, on the wall clock of `zone`: "Mon 2024-07-22 08:00-09:00 (Europe/Berlin)".

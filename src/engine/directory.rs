@@ -5,6 +5,7 @@ use std::sync::{PoisonError, RwLock};
 
 use tokio::sync::broadcast;
 
+use crate::core::coordinator::Remarks;
 use crate::core::ids::ParticipantId;
 use crate::core::record::ParticipantRow;
 use crate::core::time::Instant;
@@ -19,6 +20,8 @@ pub struct ParticipantView {
     pub row: ParticipantRow,
     /// Since when an agent speaks for it; `None` if none does.
     pub connected_since: Option<Instant>,
+    /// What is noted of its agent, as last said.
+    pub remarks: Remarks,
 }
 
 /// What a watcher receives next.
@@ -42,8 +45,8 @@ impl Directory {
         Self { all: RwLock::default(), changes: broadcast::Sender::new(CHANGES) }
     }
 
-    pub(super) fn set(&self, row: ParticipantRow, connected_since: Option<Instant>) {
-        let view = ParticipantView { row, connected_since };
+    pub(super) fn set(&self, row: ParticipantRow, connected_since: Option<Instant>, remarks: Remarks) {
+        let view = ParticipantView { row, connected_since, remarks };
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         if all.get(&view.row.id) == Some(&view) {
             return;
@@ -72,6 +75,11 @@ impl Directory {
         let range = all.range::<ParticipantId, _>((from, Unbounded));
         let wanted = |view: &&ParticipantView| !connected_only || view.connected_since.is_some();
         range.map(|(_, view)| view).filter(wanted).take(limit).cloned().collect()
+    }
+
+    /// How many participants are known.
+    pub fn known(&self) -> usize {
+        self.all.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// How many participants are connected.

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::core::coordinator::{Command, Counters, Reply};
+use crate::core::coordinator::{Command, Reply};
 use crate::core::ids::SessionId;
 
 use super::directory::Directory;
 use super::run::{ToEngine, Waiting};
 use super::session::Session;
 use super::store::Reader;
+use super::vitals::Vitals;
 
 /// How long a caller waits for a place in the engine's queue.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -40,6 +41,8 @@ pub struct EngineHandle {
     pub(super) reader: Shared,
     pub(super) directory: Arc<Directory>,
     pub(super) events: watch::Receiver<u64>,
+    /// Turns of the engine's loop.
+    pub(super) turns: Arc<AtomicU64>,
 }
 
 /// Something of the caller's that is kept until its command is answered, whether or not the caller still waits.
@@ -101,11 +104,21 @@ impl EngineHandle {
         drained.await.map_err(|_| EngineError::Stopped)
     }
 
-    /// What the core has counted.
-    pub async fn counters(&self) -> Result<Counters, EngineError> {
+    /// How the engine is, with up to `in_flight` of the requests that it works on.
+    pub async fn vitals(&self, in_flight: usize) -> Result<Vitals, EngineError> {
         let (reply, answer) = oneshot::channel();
-        self.send(ToEngine::Counters(reply)).await?;
+        self.send(ToEngine::Look(in_flight, reply)).await?;
         answer.await.map_err(|_| EngineError::Stopped)
+    }
+
+    /// How often the engine's loop went round: who sees it rise knows that the engine works, however much waits for it.
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    /// How many inputs wait for the engine.
+    pub fn queued(&self) -> usize {
+        self.inputs.max_capacity() - self.inputs.capacity()
     }
 
     /// Who is known and connected.

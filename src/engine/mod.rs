@@ -8,12 +8,15 @@ mod directory;
 mod handle;
 mod run;
 mod session;
+pub mod spans;
 pub mod store;
+mod vitals;
 mod writer;
 
 pub use clock::Clock;
 pub use directory::{Directory, DirectoryChange, ParticipantView};
 pub use handle::{EngineError, EngineHandle, Seat};
-pub use run::{start, start_with};
+pub use run::{start, start_traced, start_with};
 pub use session::{End, Outgoing, Place, Session};
+pub use vitals::{StoreVitals, Vitals};
 pub use writer::StoreRuns;

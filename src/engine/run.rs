@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
@@ -12,11 +12,14 @@ use super::clock::Clock;
 use super::directory::Directory;
 use super::handle::{EngineError, EngineHandle, Seat, Shared};
 use super::session::{End, Outgoing, Place, SessionSender};
+use super::spans::Spans;
 use super::store::{Operation, OperationResult, Store, StoreError};
+use super::vitals::{StoreVitals, Vitals};
 use super::writer::{Answer, Ask, StoreRuns, Writer};
-use crate::core::coordinator::{Command, Coordinator, Counters, Effect, Input, OpId, Reply, Start};
+use crate::core::coordinator::{Command, Coordinator, Effect, Input, OpId, Reply, Start};
 use crate::core::ids::{SessionId, Ticket};
 use crate::core::limits;
+use crate::core::measure::Counters;
 use crate::core::message::AgentMessage;
 use crate::core::record::{Snapshot, Write};
 
@@ -39,7 +42,8 @@ pub(super) enum ToEngine {
     Agent(SessionId, Vec<(Place, AgentMessage)>, OwnedSemaphorePermit),
     Closed(SessionId),
     Drain(Duration, oneshot::Sender<()>),
-    Counters(oneshot::Sender<Counters>),
+    /// How it is, with up to so many of the requests that are being worked on.
+    Look(usize, oneshot::Sender<Vitals>),
 }
 
 /// Who waits for a reply.
@@ -74,6 +78,16 @@ pub async fn start_with(
     seed: u64,
     runs: StoreRuns,
 ) -> Result<(EngineHandle, JoinHandle<Result<(), EngineError>>), StoreError> {
+    start_traced(store, seed, runs, None).await
+}
+
+/// [`start_with`], and what traced commands went through is handed to `spans`.
+pub async fn start_traced(
+    store: impl Store,
+    seed: u64,
+    runs: StoreRuns,
+    spans: Option<Spans>,
+) -> Result<(EngineHandle, JoinHandle<Result<(), EngineError>>), StoreError> {
     let reader = store.reader();
     let spawn_failed =
         |error: std::io::Error| StoreError::Unopenable(format!("no thread for the store: {error}"));
@@ -83,7 +97,7 @@ pub async fn start_with(
     let closed = Arc::new(Notify::new());
     let (events_in, events) = watch::channel(0);
     let directory = Arc::new(Directory::new());
-    let clock = Clock::start();
+    let clock = spans.as_ref().map_or_else(Clock::start, Spans::clock);
     let (core, effects) = Coordinator::start(clock.now(), Start { snapshot, seed });
     let mut engine = Engine {
         core: Some(core),
@@ -92,6 +106,10 @@ pub async fn start_with(
         writer,
         gathered: Vec::new(),
         committing: false,
+        left: (tokio::time::Instant::now(), 0),
+        store: StoreVitals::default(),
+        overflows: 0,
+        past: Counters::default(),
         has_events: false,
         retry: None,
         restarted: None,
@@ -106,6 +124,9 @@ pub async fn start_with(
         drain: None,
         drained: false,
         fenced: false,
+        turns: Arc::new(AtomicU64::new(0)),
+        spans,
+        lost_phases: 0,
     };
     engine.carry_out(effects);
     let handle = EngineHandle {
@@ -115,6 +136,7 @@ pub async fn start_with(
         reader: Shared(reader),
         directory,
         events,
+        turns: engine.turns.clone(),
     };
     let task = tokio::spawn(engine.run(inputs_out, closed));
     Ok((handle, task))
@@ -137,6 +159,12 @@ struct Engine {
     writer: Writer,
     gathered: Vec<(OpId, Operation)>,
     committing: bool,
+    /// When the group left that is on its way, and how many operations it has.
+    left: (tokio::time::Instant, usize),
+    store: StoreVitals,
+    overflows: u64,
+    /// What the coordinators counted that the store's failures ended.
+    past: Counters,
     has_events: bool,
     retry: Option<tokio::time::Instant>,
     /// When the core last started over.
@@ -154,6 +182,11 @@ struct Engine {
     drain: Option<oneshot::Sender<()>>,
     drained: bool,
     fenced: bool,
+    turns: Arc<AtomicU64>,
+    /// Who keeps traces, if anybody does.
+    spans: Option<Spans>,
+    /// Phases of traced jobs that were lost, since the start.
+    lost_phases: u64,
 }
 
 impl Engine {
@@ -161,6 +194,9 @@ impl Engine {
     async fn run(mut self, inputs: mpsc::Receiver<ToEngine>, closed: Arc<Notify>) -> Result<(), EngineError> {
         let ended = self.work(inputs, closed).await;
         self.end_all(End::ShuttingDown);
+        if self.lost_phases > 0 {
+            tracing::warn!(lost = self.lost_phases, "phases of traced jobs were lost");
+        }
         self.writer.close().await;
         ended
     }
@@ -172,6 +208,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
+            self.turns.fetch_add(1, Ordering::Relaxed);
             if self.fenced {
                 return Err(EngineError::StoreUnavailable);
             }
@@ -224,6 +261,7 @@ impl Engine {
         }
         self.has_events = group.iter().any(is_event);
         self.committing = true;
+        self.left = (tokio::time::Instant::now(), group.len());
         // There is room for one question, and none is open; a thread that is gone answers nothing, which ends the loop.
         if self.writer.asks.try_send(Ask::Run(group)).is_err() {
             tracing::error!("the store's thread is gone");
@@ -236,6 +274,9 @@ impl Engine {
         self.committing_permits.clear();
         match answer {
             Answer::Ran(Ok(results)) => {
+                let (left, operations) = self.left;
+                self.store.groups.record(left.elapsed());
+                self.store.sizes.record(operations);
                 if self.has_events {
                     self.events.send_modify(|n| *n += 1);
                 }
@@ -259,7 +300,10 @@ impl Engine {
     /// Never guess what is on disk: everything in memory is dropped, and read anew.
     fn store_failed(&mut self, error: &StoreError) {
         tracing::error!(%error, "the store failed: starting over from what it has");
-        self.core = None;
+        self.store.failures += 1;
+        if let Some(core) = self.core.take() {
+            self.past.add(&core.counters());
+        }
         self.gathered.clear();
         self.permits.clear();
         self.end_all(End::StoreFailed);
@@ -328,10 +372,25 @@ impl Engine {
             }
             ToEngine::Closed(id) => self.closed(id),
             ToEngine::Drain(grace, done) => self.begin_drain(grace, done),
-            ToEngine::Counters(reply) => {
-                let counters = self.core.as_ref().map(Coordinator::counters).unwrap_or_default();
-                reply.send(counters).ok();
-            }
+            // Who asked may have stopped waiting.
+            ToEngine::Look(limit, reply) => drop(reply.send(self.vitals(limit))),
+        }
+    }
+
+    fn vitals(&self, limit: usize) -> Vitals {
+        let mut counters = self.past;
+        if let Some(core) = &self.core {
+            counters.add(&core.counters());
+        }
+        let now = self.clock.now();
+        Vitals {
+            counters,
+            gauges: self.core.as_ref().map(Coordinator::gauges),
+            sessions: self.sessions.len(),
+            callers: self.replies.len(),
+            store: self.store,
+            overflows: self.overflows,
+            in_flight: self.core.as_ref().map(|core| core.in_flight(now, limit)).unwrap_or_default(),
         }
     }
 
@@ -360,6 +419,14 @@ impl Engine {
         let now = self.clock.now();
         if let Some(core) = &mut self.core {
             let effects = core.handle(now, input);
+            if let Some(spans) = &self.spans {
+                let (phases, lost) = core.take_phases();
+                phases.into_iter().for_each(|phase| spans.phase(phase));
+                if lost > 0 && self.lost_phases == 0 {
+                    tracing::warn!("more is traced than can be kept: some phases are lost");
+                }
+                self.lost_phases += lost;
+            }
             self.carry_out(effects);
         }
     }
@@ -370,8 +437,8 @@ impl Engine {
             match effect {
                 Effect::Apply(op, transaction) => self.gathered.push((op, Operation::Apply(transaction))),
                 Effect::Read(op, read) => self.gathered.push((op, Operation::Read(read))),
-                Effect::Send(session, to, message) => {
-                    if !self.send(session, Outgoing::Message(to, message)) {
+                Effect::Send(session, to, message, trace) => {
+                    if !self.send(session, Outgoing::Message(to, message, trace)) {
                         behind.push(session);
                     }
                 }
@@ -385,7 +452,15 @@ impl Engine {
                         waiting.answer(Ok(reply));
                     }
                 }
-                Effect::Participant(row, since) => self.directory.set(row, since),
+                Effect::Participant(row, since, remarks) => {
+                    // Said once, not with each registration.
+                    let new =
+                        || self.directory.get(&row.id).is_none_or(|known| known.remarks.zone != remarks.zone);
+                    if let Some(problem) = remarks.zone.problem().filter(|_| since.is_some() && new()) {
+                        tracing::warn!(participant = %row.id, "{problem}");
+                    }
+                    self.directory.set(row, since, remarks);
+                }
                 Effect::Alarm(text) => tracing::error!(alarm = true, "{text}"),
                 Effect::Fenced => {
                     tracing::error!("another scheduler has taken over the store");
@@ -406,6 +481,7 @@ impl Engine {
     /// A stream that reads too slowly delays nobody: it ends, and reconciliation heals it.
     fn overflow(&mut self, id: SessionId) {
         if let Some(mut sender) = self.sessions.remove(&id) {
+            self.overflows += 1;
             tracing::warn!(session = id.0, "a stream is too far behind, or gone: ended");
             sender.end(End::Overflow);
             self.handle(Input::SessionClosed(id));

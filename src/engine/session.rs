@@ -9,6 +9,7 @@ use crate::core::coordinator::Rejected;
 use crate::core::ids::{ParticipantId, SessionId};
 use crate::core::limits;
 use crate::core::message::{AgentMessage, SchedulerMessage};
+use crate::core::trace::TraceContext;
 
 use super::handle::{EngineError, EngineHandle};
 use super::run::ToEngine;
@@ -16,8 +17,8 @@ use super::run::ToEngine;
 /// What goes out over a stream.
 #[derive(Clone, Debug)]
 pub enum Outgoing {
-    /// A message for these participants.
-    Message(Vec<ParticipantId>, SchedulerMessage),
+    /// A message for these participants, as a part of this trace.
+    Message(Vec<ParticipantId>, SchedulerMessage, Option<TraceContext>),
     /// A message of the agent's could not be used.
     Rejected(ParticipantId, Rejected, Place),
     /// The scheduler is going away.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::core::ids::MeetingId;
-pub use crate::core::listing::{EventFilter, MeetingFilter, MeetingKey};
+use crate::core::ids::{MeetingId, SeriesId};
+pub use crate::core::listing::{EventFilter, MeetingFilter, MeetingKey, SeriesFilter};
 use crate::core::model::Meeting;
 use crate::core::record::{Applied, EventRow, Read, ReadResult, Snapshot, Transaction};
+use crate::core::series::Series;
 
 /// Why the store did not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,12 @@ pub trait Store: Send + 'static {
 pub trait Reader: Send + Sync + 'static {
     /// One meeting.
     fn meeting(&self, id: &MeetingId) -> Result<Option<Meeting>, StoreError>;
+
+    /// One series, with those of its occurrences' meetings that there are, in the order of the occurrences.
+    fn series(&self, id: &SeriesId) -> Result<Option<(Series, Vec<Meeting>)>, StoreError>;
+
+    /// Series by id, without their meetings.
+    fn series_list(&self, filter: &SeriesFilter) -> Result<Vec<Series>, StoreError>;
 
     /// Meetings by slot start, then id; those without a slot last, by creation, then id.
     fn meetings(&self, filter: &MeetingFilter) -> Result<Vec<Meeting>, StoreError>;

@@ -1,12 +1,13 @@
 //! Many meetings in one call: each is a meeting of its own, started when those before it that share an attendee
 //! are decided.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::Instrument;
 
+use super::callers::Caller;
 use super::organizer::Organizer;
 use crate::core::batch::{BatchItem, waits_for};
 use crate::wire::requests::ScheduleRequest;
@@ -17,9 +18,10 @@ pub(super) async fn run(
     organizer: Organizer,
     requests: Vec<Result<ScheduleRequest, InvalidRequest>>,
     deadline: Option<Duration>,
-    caller: Option<IpAddr>,
+    caller: Caller,
 ) -> Result<Vec<pb::BatchOutcome>, ApiError> {
-    let all = tokio::spawn(run_all(organizer, requests, deadline, caller));
+    let log = tracing::Span::current();
+    let all = tokio::spawn(run_all(organizer, requests, deadline, caller.of_many()).instrument(log));
     all.await.map_err(|error| {
         tracing::error!(%error, "a batch did not come to its end");
         ApiError::Internal
@@ -30,7 +32,7 @@ async fn run_all(
     organizer: Organizer,
     requests: Vec<Result<ScheduleRequest, InvalidRequest>>,
     deadline: Option<Duration>,
-    caller: Option<IpAddr>,
+    caller: Caller,
 ) -> Vec<pb::BatchOutcome> {
     let until = deadline.map(|deadline| Instant::now() + deadline);
     let items: Vec<BatchItem> = requests.iter().flatten().map(item).collect();
@@ -51,7 +53,7 @@ async fn run_all(
         };
         if let Some((waits, done)) = valid.next() {
             let before = waits.iter().map(|i| decided[*i].clone()).collect();
-            let organizer = organizer.clone();
+            let (organizer, caller) = (organizer.clone(), caller.clone());
             // Only the task has the sender: however it ends, those behind it go on.
             tasks.spawn(async move { (index, one(organizer, request, before, done, (until, caller)).await) });
         }
@@ -80,7 +82,7 @@ async fn one(
     request: ScheduleRequest,
     before: Vec<watch::Receiver<bool>>,
     done: watch::Sender<bool>,
-    (until, caller): (Option<Instant>, Option<IpAddr>),
+    (until, caller): (Option<Instant>, Caller),
 ) -> Result<pb::Meeting, ApiError> {
     for mut other in before {
         // A sender that is gone has ended, however: nothing is left to wait for.

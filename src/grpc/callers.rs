@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tonic::Request;
 
+use super::trace::RequestTrace;
 use crate::core::limits;
 use crate::core::model::MeetingSpec;
 use crate::engine::Seat;
@@ -53,9 +54,28 @@ impl Drop for Open {
     }
 }
 
-/// Where a request comes from; `None` within the process.
-pub(super) fn caller<T>(request: &Request<T>) -> Option<IpAddr> {
-    request.remote_addr().map(|address| address.ip())
+/// Where a request comes from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Caller {
+    /// Its address; `None` within the process.
+    address: Option<IpAddr>,
+    /// Its place in a trace.
+    pub(super) trace: Option<RequestTrace>,
+}
+
+impl Caller {
+    /// The same for a request that asks for many meetings.
+    pub(super) fn of_many(self) -> Self {
+        Self { trace: self.trace.map(RequestTrace::of_many), ..self }
+    }
+}
+
+/// Where a request comes from.
+pub(super) fn caller<T>(request: &Request<T>) -> Caller {
+    Caller {
+        address: request.remote_addr().map(|address| address.ip()),
+        trace: request.extensions().get().cloned(),
+    }
 }
 
 impl Callers {
@@ -67,8 +87,8 @@ impl Callers {
     ///
     /// # Errors
     /// The caller has as many open as it may.
-    pub(super) fn seat(&self, caller: Option<IpAddr>) -> Result<Seat, ApiError> {
-        let Some(caller) = caller else { return Ok(Seat::default()) };
+    pub(super) fn seat(&self, caller: &Caller) -> Result<Seat, ApiError> {
+        let Some(caller) = caller.address else { return Ok(Seat::default()) };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(caller).or_default();
         if *count >= self.limits.open {

@@ -122,7 +122,7 @@ impl Frames {
         let mut packer = Packer::default();
         for outgoing in self.waiting.drain(..) {
             match outgoing {
-                Outgoing::Message(to, message) => packer.push(to, message),
+                Outgoing::Message(to, message, trace) => packer.push_traced(to, message, trace),
                 Outgoing::Rejected(participant, why, place) => {
                     let (reason, words) = rejected(why);
                     let error = pb::FrameError {

@@ -4,12 +4,17 @@
 
 mod batch;
 mod callers;
+mod homes;
 mod join;
+mod measure;
 mod organizer;
+mod series;
 mod server;
+mod trace;
 mod watch;
 
 pub use callers::CallerLimits;
+pub use measure::RequestMetrics;
 pub use server::{BoxError, Grpc, ServeError, serve, serve_incoming};
 
 use crate::core::coordinator::{Refused, Reply};
@@ -25,10 +30,14 @@ const RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(500);
 fn refused(refused: Refused, request_id: Option<&RequestId>) -> ApiError {
     match refused {
         Refused::NoSuchMeeting(id) => ApiError::MeetingNotFound(id),
+        Refused::NoSuchSeries(id) => ApiError::SeriesNotFound(id),
         Refused::VersionMismatch => ApiError::EtagMismatch,
         Refused::NotConfirmed(state) => ApiError::MeetingNotConfirmed(state),
         Refused::AlreadyFailed => ApiError::MeetingFailed,
         Refused::BeingChanged => ApiError::MeetingBeingChanged,
+        Refused::SeriesNotConfirmed(state) => ApiError::SeriesNotConfirmed(state),
+        Refused::SeriesFailed => ApiError::SeriesFailed,
+        Refused::SeriesBeingChanged => ApiError::SeriesBeingChanged,
         Refused::RequestReused => {
             ApiError::RequestIdReused(request_id.cloned().unwrap_or_else(|| RequestId::new("")))
         }

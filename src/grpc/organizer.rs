@@ -1,6 +1,5 @@
 //! `SchedulerService`: organizers.
 
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -8,14 +7,15 @@ use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::callers::{Callers, caller};
+use super::callers::{Caller, Callers, caller};
+use super::homes::Homes;
 use super::{batch, engine_failed, refused, store_failed, unexpected, watch};
 use crate::core::coordinator::{Command, Reply};
 use crate::core::model::Meeting;
 use crate::engine::store::{MeetingFilter, MeetingKey};
 use crate::engine::{EngineHandle, Seat};
 use crate::wire::requests::{self, ListRequest, ScheduleRequest};
-use crate::wire::{ApiError, meetings, pages, pb};
+use crate::wire::{ApiError, meetings, pages, pb, series};
 
 type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -60,28 +60,35 @@ impl Organizer {
         &self,
         request: ScheduleRequest,
         deadline: Option<Duration>,
-        caller: Option<IpAddr>,
+        caller: Caller,
     ) -> Result<pb::Meeting, ApiError> {
         self.callers.may_ask_for(&request.spec, "spec")?;
         let (id, understood) = (request.request_id.clone(), request.validate_only.then(|| request.clone()));
         match self.call(Command::Schedule(Box::new(request)), deadline, caller).await? {
             Reply::Meeting(meeting) => Ok(match understood {
-                Some(request) => meetings::understood(&request, &meeting.spec, &meeting.time_zone),
-                None => meetings::meeting(&meeting),
+                Some(request) => {
+                    self.homes().of_meeting(meetings::understood(&request, &meeting.spec, &meeting.time_zone))
+                }
+                None => self.homes().of_meeting(meetings::meeting(&meeting)),
             }),
             Reply::Refused(why) => Err(refused(why, id.as_ref())),
             reply => Err(unexpected(&reply)),
         }
     }
 
-    async fn call(
+    pub(super) async fn call(
         &self,
         command: Command,
         deadline: Option<Duration>,
-        caller: Option<IpAddr>,
+        caller: Caller,
     ) -> Result<Reply, ApiError> {
-        let seat = self.callers.seat(caller)?;
-        self.engine.call(command, deadline, seat).await.map_err(engine_failed)
+        let seat = self.callers.seat(&caller)?;
+        let Some(trace) = caller.trace else {
+            return self.engine.call(command, deadline, seat).await.map_err(engine_failed);
+        };
+        let reply = self.engine.call(trace.around(command), deadline, seat).await.map_err(engine_failed)?;
+        trace.note(&reply);
+        Ok(reply)
     }
 
     /// Changes a meeting; the failure says why it stands as before.
@@ -89,16 +96,22 @@ impl Organizer {
         &self,
         command: Command,
         deadline: Option<Duration>,
-        caller: Option<IpAddr>,
+        caller: Caller,
     ) -> Result<(pb::Meeting, Option<pb::Failure>), ApiError> {
         match self.call(command, deadline, caller).await? {
             Reply::Changed(meeting, failure) => {
-                let failure = failure.map(|failure| meetings::failure(&failure, &[]));
-                Ok((meetings::meeting(&meeting), failure))
+                let mut homes = self.homes();
+                let failure = failure.map(|failure| homes.of_failure(meetings::failure(&failure, &[])));
+                Ok((homes.of_meeting(meetings::meeting(&meeting)), failure))
             }
             Reply::Refused(why) => Err(refused(why, None)),
             reply => Err(unexpected(&reply)),
         }
+    }
+
+    /// Puts the attendees' zones into an answer.
+    pub(super) fn homes(&self) -> Homes<'_> {
+        Homes::new(self.engine.directory())
     }
 
     /// Reads off the runtime's threads.
@@ -131,8 +144,9 @@ impl Organizer {
         let more = found.len() > limit;
         found.truncate(limit);
         let next = found.last().filter(|_| more).map(|last| list.next(&MeetingKey::of(last)));
+        let mut homes = self.homes();
         Ok(pb::ListMeetingsResponse {
-            meetings: found.iter().map(meetings::meeting).collect(),
+            meetings: found.iter().map(|meeting| homes.of_meeting(meetings::meeting(meeting))).collect(),
             next_page_token: next.unwrap_or_default(),
         })
     }
@@ -149,8 +163,10 @@ impl pb::scheduler_service_server::SchedulerService for Organizer {
         self.callers.may_ask_for(&find.spec, "spec").map_err(ApiError::from)?;
         let command = Command::Find { spec: find.spec, options: find.options, limit: find.limit };
         match self.call(command, deadline, caller).await? {
-            Reply::Found { candidates, failure, counts, time_zone } => {
-                Ok(Response::new(meetings::found(&candidates, failure.as_ref(), &counts, &time_zone)))
+            Reply::Found { candidates, failure, counts, time_zone, clock_shifts } => {
+                let found =
+                    meetings::found(&candidates, failure.as_ref(), &counts, &time_zone, &clock_shifts);
+                Ok(Response::new(self.homes().of_found(found)))
             }
             Reply::Refused(why) => Err(refused(why, None).into()),
             reply => Err(unexpected(&reply).into()),
@@ -177,6 +193,69 @@ impl pb::scheduler_service_server::SchedulerService for Organizer {
         Ok(Response::new(pb::BatchScheduleMeetingsResponse { outcomes }))
     }
 
+    async fn schedule_series(
+        &self,
+        request: Request<pb::ScheduleSeriesRequest>,
+    ) -> Result<Response<pb::ScheduleSeriesResponse>, Status> {
+        let (deadline, caller) = (deadline(&request), caller(&request));
+        let request = series::schedule(request.into_inner()).map_err(ApiError::from)?;
+        let series = Some(self.book_series(request, deadline, caller).await?);
+        Ok(Response::new(pb::ScheduleSeriesResponse { series }))
+    }
+
+    async fn get_series(
+        &self,
+        request: Request<pb::GetSeriesRequest>,
+    ) -> Result<Response<pb::GetSeriesResponse>, Status> {
+        let id = series::get(request.into_inner()).map_err(ApiError::from)?;
+        let series = Some(self.read_series(id).await?);
+        Ok(Response::new(pb::GetSeriesResponse { series }))
+    }
+
+    async fn list_series(
+        &self,
+        request: Request<pb::ListSeriesRequest>,
+    ) -> Result<Response<pb::ListSeriesResponse>, Status> {
+        let request = series::list(request.into_inner()).map_err(ApiError::from)?;
+        Ok(Response::new(self.list_series_page(request).await?))
+    }
+
+    async fn cancel_series(
+        &self,
+        request: Request<pb::CancelSeriesRequest>,
+    ) -> Result<Response<pb::CancelSeriesResponse>, Status> {
+        let (deadline, caller) = (deadline(&request), caller(&request));
+        let request = series::cancel(request.into_inner()).map_err(ApiError::from)?;
+        Ok(Response::new(self.cancel_series_of(request, deadline, caller).await?))
+    }
+
+    async fn reschedule_series(
+        &self,
+        request: Request<pb::RescheduleSeriesRequest>,
+    ) -> Result<Response<pb::RescheduleSeriesResponse>, Status> {
+        let (deadline, caller) = (deadline(&request), caller(&request));
+        let r = series::reschedule(request.into_inner()).map_err(ApiError::from)?;
+        let (series, version, from, slot) = (r.series, r.version, r.from, r.slot);
+        let command = Command::RescheduleSeries { series, version, from, slot, options: r.options };
+        let (series, failures) = self.changed_series(command, None, deadline, caller).await?;
+        let failure = failures.first().map(|(_, failure)| meetings::failure(failure, &[]));
+        let failure = failure.map(|failure| self.homes().of_failure(failure));
+        Ok(Response::new(pb::RescheduleSeriesResponse { series: Some(series), failure }))
+    }
+
+    async fn update_series(
+        &self,
+        request: Request<pb::UpdateSeriesRequest>,
+    ) -> Result<Response<pb::UpdateSeriesResponse>, Status> {
+        let (deadline, caller) = (deadline(&request), caller(&request));
+        let r = series::update(request.into_inner()).map_err(ApiError::from)?;
+        let (series, version, from, change) = (r.series, r.version, r.from, r.change);
+        let command = Command::UpdateSeries { series, version, from, change, options: r.options };
+        let (series, failures) = self.changed_series(command, None, deadline, caller).await?;
+        let failures = self.failures(&failures);
+        Ok(Response::new(pb::UpdateSeriesResponse { series: Some(series), failures }))
+    }
+
     async fn get_meeting(
         &self,
         request: Request<pb::GetMeetingRequest>,
@@ -185,7 +264,8 @@ impl pb::scheduler_service_server::SchedulerService for Organizer {
         let wanted = id.clone();
         let found = self.read(move |reader| reader.meeting(&wanted)).await?;
         let meeting = found.ok_or(ApiError::MeetingNotFound(id))?;
-        Ok(Response::new(pb::GetMeetingResponse { meeting: Some(meetings::meeting(&meeting)) }))
+        let meeting = Some(self.homes().of_meeting(meetings::meeting(&meeting)));
+        Ok(Response::new(pb::GetMeetingResponse { meeting }))
     }
 
     async fn list_meetings(
@@ -238,7 +318,7 @@ impl pb::scheduler_service_server::SchedulerService for Organizer {
         &self,
         request: Request<pb::WatchMeetingsRequest>,
     ) -> Result<Response<Self::WatchMeetingsStream>, Status> {
-        let seat = self.callers.seat(caller(&request))?;
+        let seat = self.callers.seat(&caller(&request))?;
         let request = requests::watch_meetings(request.into_inner()).map_err(ApiError::from)?;
         let events = watch::meetings(self.clone(), request).await?;
         Ok(Response::new(seated(events, seat)))
@@ -255,7 +335,10 @@ impl pb::scheduler_service_server::SchedulerService for Organizer {
         let next = found.last().filter(|_| more);
         let next = next.map(|last| pages::participants_next(r.connected_only, &last.row.id));
         Ok(Response::new(pb::ListParticipantsResponse {
-            participants: found.iter().map(|v| meetings::participant(&v.row, v.connected_since)).collect(),
+            participants: found
+                .iter()
+                .map(|v| meetings::participant(&v.row, v.connected_since, &v.remarks))
+                .collect(),
             next_page_token: next.unwrap_or_default(),
         }))
     }
@@ -266,7 +349,7 @@ impl pb::scheduler_service_server::SchedulerService for Organizer {
     ) -> Result<Response<pb::GetParticipantResponse>, Status> {
         let id = requests::get_participant(request.into_inner()).map_err(ApiError::from)?;
         let view = self.engine.directory().get(&id).ok_or(ApiError::ParticipantNotFound(id))?;
-        let participant = Some(meetings::participant(&view.row, view.connected_since));
+        let participant = Some(meetings::participant(&view.row, view.connected_since, &view.remarks));
         Ok(Response::new(pb::GetParticipantResponse { participant }))
     }
 
@@ -276,7 +359,7 @@ impl pb::scheduler_service_server::SchedulerService for Organizer {
         &self,
         request: Request<pb::WatchParticipantsRequest>,
     ) -> Result<Response<Self::WatchParticipantsStream>, Status> {
-        let seat = self.callers.seat(caller(&request))?;
+        let seat = self.callers.seat(&caller(&request))?;
         Ok(Response::new(seated(watch::participants(self.clone()), seat)))
     }
 }

@@ -12,9 +12,12 @@ use tonic::transport::server::{Connected, TcpIncoming};
 
 use super::callers::{CallerLimits, Callers};
 use super::join::Join;
+use super::measure::{Measure, RequestMetrics};
 use super::organizer::Organizer;
+use super::trace::WithSpans;
 use crate::core::limits;
 use crate::engine::EngineHandle;
+use crate::engine::spans::Spans;
 use crate::wire::pb;
 use crate::wire::pb::participant_service_server::ParticipantServiceServer;
 use crate::wire::pb::scheduler_service_server::SchedulerServiceServer;
@@ -49,6 +52,10 @@ pub struct Grpc {
     pub stop: CancellationToken,
     /// What each caller may ask for.
     pub limits: CallerLimits,
+    /// Where calls are counted.
+    pub requests: RequestMetrics,
+    /// Who keeps traces, if anybody does.
+    pub spans: Option<Spans>,
 }
 
 /// Serves until `until` comes: then the health service says NOT_SERVING, the engine drains, streams end with
@@ -88,6 +95,7 @@ where
         stop: grpc.stop.clone(),
     };
     let organizer = SchedulerServiceServer::new(organizer).max_decoding_message_size(limits::REQUEST_BYTES);
+    let organizer = WithSpans::new(organizer, grpc.spans);
     let join = Join { engine: grpc.engine.clone() };
     let join = ParticipantServiceServer::new(join).max_decoding_message_size(limits::FRAME_BYTES);
     let drained = CancellationToken::new();
@@ -96,6 +104,7 @@ where
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(STREAMS)
         .http2_max_local_error_reset_streams(Some(LOCAL_RESETS))
+        .layer(Measure(grpc.requests.clone()))
         .add_service(organizer)
         .add_service(join)
         .add_service(health_service)

@@ -28,6 +28,10 @@ pub(super) async fn meetings(
     if let Some((oldest, _)) = bounds.filter(|(oldest, _)| after > 0 && after + 1 < *oldest) {
         return Err(ApiError::EventsPruned { after, oldest });
     }
+    // An event is on disk before anybody hears of it, so this number is of a store that was replaced since.
+    if after > newest {
+        return Err(ApiError::EventsAhead { after, newest });
+    }
     let filter = EventFilter { meeting: request.meeting, participant: request.participant };
     let (send, stream) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
@@ -39,7 +43,9 @@ pub(super) async fn meetings(
                 Err(error) => return drop(send.send(Err(error.into())).await),
             };
             for event in events {
-                let event = Some(meetings::event(&event));
+                let mut event = meetings::event(&event);
+                event.meeting = event.meeting.map(|meeting| organizer.homes().of_meeting(meeting));
+                let event = Some(event);
                 if send.send(Ok(pb::WatchMeetingsResponse { event })).await.is_err() {
                     return;
                 }
@@ -96,6 +102,6 @@ pub(super) fn participants(
 }
 
 fn response(view: &ParticipantView) -> pb::WatchParticipantsResponse {
-    let participant = Some(meetings::participant(&view.row, view.connected_since));
+    let participant = Some(meetings::participant(&view.row, view.connected_since, &view.remarks));
     pb::WatchParticipantsResponse { participant }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::core::ids::{Attempt, Epoch, MeetingId, ParticipantId, RequestId};
+use crate::core::ids::{Attempt, Epoch, MeetingId, ParticipantId, RequestId, SeriesId};
 use crate::core::limits;
 use crate::core::message::Booking;
 use crate::core::model::{Meeting, MeetingState};
@@ -12,9 +12,11 @@ use crate::core::record::{
     Applied, AttemptRow, AttemptState, BookingRow, Condition, Delivery, DeliveryBody, EventRow, NewEvent,
     ParticipantPromises, ParticipantRow, Read, ReadResult, Snapshot, Transaction, Write,
 };
+use crate::core::series::Series;
 use crate::core::time::{Instant, TimeRange};
 use crate::engine::store::{
-    EventFilter, EventPage, MeetingFilter, Operation, OperationResult, Reader, Store, StoreError,
+    EventFilter, EventPage, MeetingFilter, Operation, OperationResult, Reader, SeriesFilter, Store,
+    StoreError,
 };
 
 use super::keys::{self, Place, Span};
@@ -164,6 +166,7 @@ struct Image {
     incarnation: String,
     meetings: BTreeMap<MeetingId, Arc<Meeting>>,
     requests: BTreeMap<RequestId, MeetingId>,
+    series: BTreeMap<SeriesId, Series>,
     attempts: BTreeMap<Attempt, AttemptRow>,
     bookings: BTreeMap<Attempt, BTreeMap<ParticipantId, BookingRow>>,
     /// The same rows by participant.
@@ -215,6 +218,12 @@ impl Image {
             Condition::MeetingUnused(id, request) => {
                 !self.meetings.contains_key(id) && !self.requests.contains_key(request)
             }
+            Condition::SeriesVersion(id, version) => {
+                self.series.get(id).is_some_and(|series| series.version == *version)
+            }
+            Condition::SeriesUnused(id, request) => {
+                !self.series.values().any(|series| series.id == *id || series.request_id == *request)
+            }
             Condition::LineageIs(id, lineage) => {
                 self.participants.get(id).is_some_and(|row| row.lineage == *lineage)
             }
@@ -239,6 +248,9 @@ impl Image {
     fn write(&mut self, write: &Write, events_kept: u64) -> Result<(), StoreError> {
         match write {
             Write::Meeting(meeting) => self.put_meeting(meeting)?,
+            Write::Series(series) => {
+                self.series.insert(series.id.clone(), (**series).clone());
+            }
             Write::Attempt(row) => {
                 self.attempts.insert(row.attempt.clone(), (**row).clone());
             }
@@ -345,6 +357,18 @@ impl Image {
                 let booked = booked.and_then(|attempt| self.attempts.get(&attempt).cloned());
                 Box::new((meeting, booked))
             })),
+            Read::SeriesRequest(request) => {
+                let found = self.series.values().find(|series| series.request_id == *request);
+                ReadResult::SeriesRequest(found.cloned().map(Box::new))
+            }
+            Read::Series(id) => ReadResult::Series(self.series(id).map(|(series, meetings)| {
+                let booked = |meeting: Meeting| {
+                    let name = meeting.booked.map(|n| Attempt::new(meeting.id.clone(), n));
+                    let row = name.and_then(|name| self.attempts.get(&name).cloned());
+                    (meeting, row)
+                };
+                Box::new((series, meetings.into_iter().map(booked).collect()))
+            })),
             Read::Attempt(attempt) => ReadResult::Attempt(
                 self.attempts.get(attempt).cloned().zip(self.meeting(&attempt.meeting)).map(Box::new),
             ),
@@ -389,6 +413,13 @@ impl Image {
         self.meetings.get(id).map(|meeting| Meeting::clone(meeting))
     }
 
+    fn series(&self, id: &SeriesId) -> Option<(Series, Vec<Meeting>)> {
+        let series = self.series.get(id)?.clone();
+        let meetings = series.occurrences.iter().filter_map(|occurrence| occurrence.meeting.as_ref());
+        let meetings = meetings.filter_map(|id| self.meeting(id)).collect();
+        Some((series, meetings))
+    }
+
     /// The meeting as readers see it: the booked rows know whose agents acknowledged.
     fn shown(&self, mut meeting: Meeting) -> Meeting {
         let booked = meeting.booked.map(|n| Attempt::new(meeting.id.clone(), n));
@@ -422,6 +453,7 @@ impl Image {
             attendees: self.bookings.get(attempt).into_iter().flat_map(|rows| rows.keys().cloned()).collect(),
             sequence: meeting.sequence,
             revision: meeting.version,
+            series: row.series.clone(),
         })
     }
 
@@ -448,6 +480,7 @@ impl Image {
                 .filter(live)
                 .map(|meeting| Meeting::clone(meeting))
                 .collect(),
+            live_series: self.series.values().filter(|series| series.is_live()).cloned().collect(),
             participants: self.participants.values().cloned().collect(),
             deliveries: deliveries.collect(),
             holding,
@@ -459,6 +492,20 @@ impl Reader for MemoryDisk {
     fn meeting(&self, id: &MeetingId) -> Result<Option<Meeting>, StoreError> {
         let disk = self.read();
         Ok(disk.image.meeting(id).map(|meeting| disk.image.shown(meeting)))
+    }
+
+    fn series(&self, id: &SeriesId) -> Result<Option<(Series, Vec<Meeting>)>, StoreError> {
+        let image = &self.read().image;
+        Ok(image.series(id).map(|(series, meetings)| {
+            (series, meetings.into_iter().map(|meeting| image.shown(meeting)).collect())
+        }))
+    }
+
+    fn series_list(&self, filter: &SeriesFilter) -> Result<Vec<Series>, StoreError> {
+        let disk = self.read();
+        let after = |series: &&Series| filter.after.as_ref().is_none_or(|after| series.id > *after);
+        let found = disk.image.series.values().filter(after).filter(|series| filter.fits(series));
+        Ok(found.take(filter.limit).cloned().collect())
     }
 
     fn meetings(&self, filter: &MeetingFilter) -> Result<Vec<Meeting>, StoreError> {

@@ -9,6 +9,8 @@
 //!
 //! Invariant: a store judges and applies what it is told and knows no rule of the protocol.
 
+mod copy;
+pub mod doctor;
 mod keys;
 mod log;
 mod memory;
@@ -20,6 +22,7 @@ mod schema;
 mod sqlite;
 mod writes;
 
+pub use copy::{Consent, Restored, backup, restore};
 pub use memory::{MemoryDisk, MemoryStore, StoreFault};
 pub use sqlite::SqliteStore;
 

@@ -13,7 +13,7 @@ use super::reader::Location;
 use super::schema;
 
 /// Name of the file that tells a second scheduler that the data directory is taken.
-const LOCK_FILE: &str = "quorate.lock";
+pub const LOCK_FILE: &str = "quorate.lock";
 
 /// Greatest file that is checked whole when it is opened, in bytes; a second's work.
 const CHECKED_BYTES: u64 = 256 << 20;
@@ -58,7 +58,8 @@ pub fn take_directory(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-fn directory(path: &Path) -> &Path {
+/// The directory of a file.
+pub fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -152,11 +153,12 @@ fn make(path: &Path) -> Result<Connection, StoreError> {
 }
 
 /// A new name in a directory outlasts a power cut only once the directory is synced; only Unix can do that.
-fn sync_directory(directory: &Path) -> std::io::Result<()> {
+pub fn sync_directory(directory: &Path) -> std::io::Result<()> {
     if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+/// A name with more at its end.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
@@ -203,20 +205,8 @@ fn check(db: &Connection, path: &Path, size: u64, log: u64) -> Result<(), StoreE
     let number = |pragma: &str| -> Result<i64, StoreError> {
         db.pragma_query_value(None, pragma, |row| row.get(0)).map_err(failed)
     };
-    if number("application_id")? != i64::from(schema::APPLICATION_ID) {
-        return Err(refused(format!(
-            "{} is a database of another program; name another file for the store",
-            path.display()
-        )));
-    }
-    let version = number("user_version")?;
-    if version > schema::VERSION {
-        return Err(refused(format!(
-            "{} has schema {version}, from a newer version of quorate; this one knows schemas up to {}: run the \
-             newer version, or put an older copy in its place",
-            path.display(),
-            schema::VERSION
-        )));
+    if let Some(problem) = schema_problem(db, path)? {
+        return Err(refused(problem));
     }
     // SQLite fills up a last page that was cut. A crash may leave one too, but then the log has the whole page.
     let page = number("page_size")?.cast_unsigned();
@@ -230,6 +220,29 @@ fn check(db: &Connection, path: &Path, size: u64, log: u64) -> Result<(), StoreE
         }
     }
     Ok(())
+}
+
+/// Why the database is none that this code knows, or nothing.
+pub fn schema_problem(db: &Connection, path: &Path) -> Result<Option<String>, StoreError> {
+    let number = |pragma: &str| -> Result<i64, StoreError> {
+        let number = db.pragma_query_value(None, pragma, |row| row.get(0));
+        number.map_err(|error| refused(explain(path, &error)))
+    };
+    if number("application_id")? != i64::from(schema::APPLICATION_ID) {
+        return Ok(Some(format!(
+            "{} is a database of another program; name another file for the store",
+            path.display()
+        )));
+    }
+    let version = number("user_version")?;
+    Ok((version > schema::VERSION).then(|| {
+        format!(
+            "{} has schema {version}, from a newer version of quorate; this one knows schemas up to {}: run the \
+             newer version, or put an older copy in its place",
+            path.display(),
+            schema::VERSION
+        )
+    }))
 }
 
 fn explain(path: &Path, error: &rusqlite::Error) -> String {

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Row, params};
 
-use crate::core::ids::MeetingId;
+use crate::core::ids::{MeetingId, SeriesId};
 use crate::core::model::Meeting;
 use crate::core::record::EventRow;
-use crate::engine::store::{EventFilter, EventPage, MeetingFilter, Reader, StoreError};
+use crate::core::series::Series;
+use crate::engine::store::{EventFilter, EventPage, MeetingFilter, Reader, SeriesFilter, StoreError};
 
 use super::EVENTS_LOOKED_AT;
 use super::keys::{self, Place, Span};
@@ -95,6 +96,20 @@ impl Reader for SqliteReader {
         })
     }
 
+    fn series(&self, id: &SeriesId) -> Result<Option<(Series, Vec<Meeting>)>, StoreError> {
+        self.with(|db| {
+            let mut found = reads::series(db, id)?;
+            for meeting in found.iter_mut().flat_map(|(_, meetings)| meetings) {
+                show_delivered(db, meeting)?;
+            }
+            Ok(found)
+        })
+    }
+
+    fn series_list(&self, filter: &SeriesFilter) -> Result<Vec<Series>, StoreError> {
+        self.with(|db| series_list(db, filter))
+    }
+
     fn meetings(&self, filter: &MeetingFilter) -> Result<Vec<Meeting>, StoreError> {
         self.with(|db| list(db, filter))
     }
@@ -116,6 +131,31 @@ impl Reader for SqliteReader {
             })
         })
     }
+}
+
+/// Series after the id ?1, in one of the states of the list ?2 if given, that name ?3 if given.
+pub const SERIES: &str = "SELECT id, body FROM series WHERE id > ?1
+     AND (?2 IS NULL OR instr(?2, ',' || state || ',') > 0) AND (?3 IS NULL OR instr(body, ?3) > 0)
+     ORDER BY id";
+
+fn series_list(db: &Connection, filter: &SeriesFilter) -> rusqlite::Result<Vec<Series>> {
+    let words: Vec<_> = filter.states.iter().copied().map(rows::series_state_word).collect();
+    let states = Some(format!(",{},", words.join(","))).filter(|_| !words.is_empty());
+    // A body names people as JSON strings; one that does not contain the id need not be parsed.
+    let quoted = filter.participant.as_ref().map(rows::to_json).transpose()?;
+    let after = filter.after.as_ref().map_or("", |id| id.as_str());
+    let mut found = Vec::new();
+    let mut select = db.prepare_cached(SERIES)?;
+    let mut next = select.query(params![after, states, quoted])?;
+    while found.len() < filter.limit
+        && let Some(row) = next.next()?
+    {
+        let series: Series = rows::from_json(text(row, 1)?, "series", text(row, 0)?)?;
+        if filter.fits(&series) {
+            found.push(series);
+        }
+    }
+    Ok(found)
 }
 
 /// Meetings of state ?1 after the place (?2, ?3, ?4); ?5 at most.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::core::ids::{Attempt, Epoch, MeetingId, ParticipantId, RequestId};
+use crate::core::ids::{Attempt, Epoch, MeetingId, ParticipantId, RequestId, SeriesId};
 use crate::core::limits;
 use crate::core::message::Booking;
 use crate::core::model::{Meeting, MeetingState};
@@ -12,6 +12,7 @@ use crate::core::record::{
     AttemptRow, AttemptState, Condition, Delivery, DeliveryBody, ParticipantPromises, Read, ReadResult,
     Snapshot,
 };
+use crate::core::series::Series;
 use crate::core::time::{Instant, TimeRange};
 
 use super::keys::{self, Span};
@@ -60,6 +61,16 @@ pub fn holds(db: &Connection, condition: &Condition) -> rusqlite::Result<bool> {
         }
         Condition::MeetingUnused(id, request) => db
             .prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM meetings WHERE id = ?1 OR request_id = ?2)")?
+            .query_row([id.as_str(), request.as_str()], |row| row.get(0)),
+        Condition::SeriesVersion(id, version) => {
+            let stored: Option<i64> = db
+                .prepare_cached("SELECT version FROM series WHERE id = ?1")?
+                .query_row([id.as_str()], |row| row.get(0))
+                .optional()?;
+            Ok(stored == Some(version.cast_signed()))
+        }
+        Condition::SeriesUnused(id, request) => db
+            .prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM series WHERE id = ?1 OR request_id = ?2)")?
             .query_row([id.as_str(), request.as_str()], |row| row.get(0)),
         Condition::LineageIs(id, lineage) => {
             let stored: Option<i64> = db
@@ -130,6 +141,26 @@ pub fn read(db: &Connection, read: &Read) -> rusqlite::Result<ReadResult> {
             }
             None => None,
         }),
+        Read::SeriesRequest(request) => {
+            let found = db
+                .prepare_cached("SELECT id, body FROM series WHERE request_id = ?1")?
+                .query_row([request.as_str()], |row| rows::from_json(text(row, 1)?, "series", text(row, 0)?))
+                .optional()?
+                .map(Box::new);
+            ReadResult::SeriesRequest(found)
+        }
+        Read::Series(id) => ReadResult::Series(match series(db, id)? {
+            Some((series, meetings)) => {
+                let booked = |meeting: Meeting| -> rusqlite::Result<(Meeting, Option<AttemptRow>)> {
+                    let name = meeting.booked.map(|n| Attempt::new(meeting.id.clone(), n));
+                    let row = name.map(|name| attempt(db, &name)).transpose()?.flatten();
+                    Ok((meeting, row))
+                };
+                let meetings = meetings.into_iter().map(booked).collect::<rusqlite::Result<_>>()?;
+                Some(Box::new((series, meetings)))
+            }
+            None => None,
+        }),
         Read::Attempt(name) => ReadResult::Attempt(match attempt(db, name)? {
             Some(row) => meeting(db, &name.meeting)?.map(|meeting| Box::new((row, meeting))),
             None => None,
@@ -170,6 +201,20 @@ pub fn meeting(db: &Connection, id: &MeetingId) -> rusqlite::Result<Option<Meeti
         .optional()
 }
 
+/// A series, and those of its occurrences' meetings that there are.
+pub fn series(db: &Connection, id: &SeriesId) -> rusqlite::Result<Option<(Series, Vec<Meeting>)>> {
+    let found: Option<Series> = db
+        .prepare_cached("SELECT body FROM series WHERE id = ?1")?
+        .query_row([id.as_str()], |row| rows::from_json(text(row, 0)?, "series", id.as_str()))
+        .optional()?;
+    let Some(series) = found else { return Ok(None) };
+    let mut meetings = Vec::new();
+    for occurrence in series.occurrences.iter().filter_map(|occurrence| occurrence.meeting.as_ref()) {
+        meetings.extend(meeting(db, occurrence)?);
+    }
+    Ok(Some((series, meetings)))
+}
+
 fn by_request(db: &Connection, request: &RequestId) -> rusqlite::Result<Option<Meeting>> {
     db.prepare_cached("SELECT id, body FROM meetings WHERE request_id = ?1")?
         .query_row([request.as_str()], |row| rows::meeting(text(row, 1)?, text(row, 0)?))
@@ -204,6 +249,7 @@ fn promised(db: &Connection, participant: &ParticipantId, after: Instant) -> rus
                 attendees,
                 sequence: row.get(5)?,
                 revision: row.get::<_, i64>(6)?.cast_unsigned(),
+                series: promised.series,
             })
         })?
         .collect()
@@ -251,6 +297,10 @@ pub fn snapshot(db: &Connection) -> rusqlite::Result<Snapshot> {
         .prepare_cached(LIVE_MEETINGS)?
         .query_map([], |row| rows::meeting(text(row, 1)?, text(row, 0)?))?
         .collect::<rusqlite::Result<_>>()?;
+    let live_series = db
+        .prepare_cached("SELECT id, body FROM series WHERE live = 1 ORDER BY id")?
+        .query_map([], |row| rows::from_json(text(row, 1)?, "series", text(row, 0)?))?
+        .collect::<rusqlite::Result<_>>()?;
     let holding = db
         .prepare_cached(HOLDING)?
         .query_map([], |row| rows::attempt_row(text(row, 2)?, text(row, 3)?, &rows::attempt(row, 0)?))?
@@ -260,7 +310,7 @@ pub fn snapshot(db: &Connection) -> rusqlite::Result<Snapshot> {
         .query_map([], rows::participant)?
         .collect::<rusqlite::Result<_>>()?;
     let deliveries = deliveries(db)?;
-    Ok(Snapshot { generation, incarnation, live_meetings, holding, participants, deliveries })
+    Ok(Snapshot { generation, incarnation, live_meetings, live_series, holding, participants, deliveries })
 }
 
 fn deliveries(db: &Connection) -> rusqlite::Result<Vec<Delivery>> {

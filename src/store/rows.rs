@@ -9,6 +9,7 @@ use crate::core::ids::{Attempt, AttemptNumber, Epoch, Lineage, MeetingId, Partic
 use crate::core::message::{AckKind, ReleaseCause};
 use crate::core::model::{EventKind, Meeting, MeetingState};
 use crate::core::record::{AttemptRow, AttemptState, NewEvent, ParticipantRow};
+use crate::core::series::{Recurrence, SeriesState};
 use crate::core::time::{Instant, TimeRange};
 
 use super::keys;
@@ -79,6 +80,9 @@ pub struct Promised {
     pub slot: TimeRange,
     /// With its buffers.
     pub blocked: TimeRange,
+    /// The series of its meeting.
+    #[serde(default)]
+    pub series: Option<std::sync::Arc<Recurrence>>,
 }
 
 /// The columns of `participants`, in the order of [`participant`].
@@ -152,6 +156,13 @@ pub const MEETING_STATES: [MeetingState; 5] = [
     MeetingState::Cancelled,
     MeetingState::Displaced,
 ];
+
+words!(series_state_word, SeriesState {
+    Scheduling = "SCHEDULING",
+    Confirmed = "CONFIRMED",
+    Failed = "FAILED",
+    Cancelled = "CANCELLED",
+});
 
 words!(attempt_state_word, attempt_state, AttemptState {
     Holding = "HOLDING",

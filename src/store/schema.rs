@@ -8,8 +8,11 @@ pub const APPLICATION_ID: i32 = 0x7175_6f72;
 /// The schema that this code reads and writes (`PRAGMA user_version`): the number of [`STEPS`].
 pub const VERSION: i64 = STEPS.len() as i64;
 
+/// The first schema with the table `series`.
+pub const SERIES_SINCE: i64 = 2;
+
 /// Every step from an empty file to today's schema. A step that was released never changes: add another.
-const STEPS: &[M<'static>] = &[M::up(FIRST)];
+const STEPS: &[M<'static>] = &[M::up(FIRST), M::up(SERIES)];
 
 /// The steps, ready to be run.
 pub const fn migrations() -> Migrations<'static> {
@@ -115,6 +118,19 @@ CREATE TABLE events (
     kind TEXT NOT NULL,
     body TEXT NOT NULL
 ) STRICT;
+";
+
+/// Recurring meetings. `live` is 1 while there is work for a scheduler that starts: SCHEDULING, or booked and without an end.
+const SERIES: &str = "
+CREATE TABLE series (
+    id TEXT NOT NULL PRIMARY KEY,
+    request_id TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    live INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+CREATE INDEX series_live ON series (id) WHERE live = 1;
 ";
 
 #[cfg(test)]

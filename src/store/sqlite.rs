@@ -305,6 +305,7 @@ mod tests {
                 attendees: names.iter().map(ParticipantId::new).collect(),
                 sequence: 0,
                 revision: 1,
+                series: None,
             });
             names.map(|name| {
                 let body = DeliveryBody::Confirm { booking: booking.clone(), displaces: Vec::new() };

@@ -8,6 +8,7 @@ use crate::core::ids::{Attempt, ParticipantId};
 use crate::core::message::AckKind;
 use crate::core::model::Meeting;
 use crate::core::record::{AttemptRow, BookingRow, Delivery, DeliveryBody, NewEvent, ParticipantRow, Write};
+use crate::core::series::Series;
 
 use super::keys::{self, Place, Span};
 use super::prune_batch;
@@ -37,6 +38,7 @@ impl<'group> Writer<'group> {
     pub fn write(&mut self, db: &Connection, write: &'group Write) -> rusqlite::Result<()> {
         match write {
             Write::Meeting(meeting) => self.meeting(db, meeting),
+            Write::Series(row) => series(db, row),
             Write::Attempt(row) => attempt(db, row),
             Write::AttemptState(attempt, state) => db
                 .prepare_cached("UPDATE attempts SET state = ?3 WHERE meeting_id = ?1 AND n = ?2")?
@@ -360,6 +362,23 @@ fn move_attendees(
         update.execute(params![id.as_str(), from.start, from.created, meeting, to.start, to.created])?;
     }
     Ok(())
+}
+
+fn series(db: &Connection, row: &Series) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO series (id, request_id, state, version, live, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (id) DO UPDATE SET request_id = excluded.request_id, state = excluded.state,
+         version = excluded.version, live = excluded.live, body = excluded.body",
+    )?
+    .execute(params![
+        row.id.as_str(),
+        row.request_id.as_str(),
+        rows::series_state_word(row.state),
+        row.version.cast_signed(),
+        row.is_live(),
+        rows::to_json(row)?
+    ])
+    .map(drop)
 }
 
 fn attempt(db: &Connection, row: &AttemptRow) -> rusqlite::Result<()> {

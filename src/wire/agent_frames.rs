@@ -7,6 +7,8 @@ use crate::core::ids::{Attempt, AttemptNumber, ParticipantId, QueryId};
 use crate::core::limits;
 use crate::core::message::{AckKind, AgentMessage, Origin, Promise, Refusal, Register, Vote};
 use crate::core::model::{FreeTime, Preference};
+use crate::core::zone_data::ZoneData;
+use crate::core::zones;
 
 use super::meetings;
 use super::pb;
@@ -135,7 +137,14 @@ fn register(value: &pb::Register, who: Option<ParticipantId>, found: &mut Violat
     use pb::register::Disclosure as Level;
     let display_name =
         text(&value.display_name, limits::DISPLAY_NAME_CHARS, &ROOT.field("display_name"), found);
-    let time_zone = optional_zone(&value.time_zone, &ROOT.field("time_zone"), found);
+    let zone_data = value.time_zone_data.as_ref().map(|data| zone_data(data, found));
+    let time_zone = match zone_data {
+        // The agent's own data have the zone: then it is no slip of the pen.
+        Some(_) if zones::zone(&value.time_zone).is_err() => foreign_zone(&value.time_zone, found),
+        _ => optional_zone(&value.time_zone, &ROOT.field("time_zone"), found),
+    };
+    let path = ROOT.field("calendar_problem");
+    let calendar_problem = text(&value.calendar_problem, limits::CALENDAR_PROBLEM_CHARS, &path, found);
     let disclosure = known(value.disclosure, "Register.Disclosure", &ROOT.field("disclosure"), found);
     let journal_id = text(&value.journal_id, limits::ID_CHARS, &ROOT.field("journal_id"), found);
     let journal_sequence = sequence(value.journal_sequence, found);
@@ -156,6 +165,11 @@ fn register(value: &pb::Register, who: Option<ParticipantId>, found: &mut Violat
         participant: who?,
         display_name: display_name?,
         time_zone: time_zone?,
+        zone_data: match zone_data {
+            None => None,
+            Some(read) => Some(read?),
+        },
+        calendar_problem: calendar_problem?,
         disclosure: match disclosure? {
             Level::Unspecified | Level::AskedSlotsOnly => Disclosure::AskedSlotsOnly,
             Level::FreeBusy => Disclosure::FreeBusy,
@@ -352,6 +366,37 @@ pub fn pb_agent_message(message: &AgentMessage) -> pb::AgentMessage {
     pb::AgentMessage { message: Some(message) }
 }
 
+/// Reads what an agent has of a zone's rules.
+fn zone_data(value: &pb::TimeZoneData, found: &mut Violations) -> Option<ZoneData> {
+    let path = ROOT.field("time_zone_data");
+    let version = text(&value.version, limits::ZONE_VERSION_CHARS, &path.field("version"), found);
+    let range = range(value.range.as_ref(), &path.field("range"), found);
+    let range = range.and_then(|range| match range.length() <= limits::ZONE_DATA_RANGE_MAX {
+        true => Some(range),
+        false => found.none(&path.field("range"), "must last at most ten years"),
+    });
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let fingerprint = match value.fingerprint.len() == 64 && digits(&value.fingerprint) {
+        true => Some(value.fingerprint.clone()),
+        false => found.none(&path.field("fingerprint"), "must be SHA-256 as 64 lower-case hex digits"),
+    };
+    Some(ZoneData { version: version?, range: range?, fingerprint: fingerprint? })
+}
+
+/// Reads the name of a zone that only the agent knows.
+fn foreign_zone(value: &str, found: &mut Violations) -> Option<Option<String>> {
+    let path = ROOT.field("time_zone");
+    if value.is_empty() {
+        return found.none(&path, "is required if time_zone_data is set");
+    }
+    let name = text(value, limits::ID_CHARS, &path, found)?;
+    let odd = |c: char| !(c.is_ascii_alphanumeric() || "/_+-".contains(c));
+    match name.contains('/') && !name.contains(odd) {
+        true => Some(Some(name)),
+        false => optional_zone(value, &path, found),
+    }
+}
+
 fn pb_register(value: &Register) -> pb::Register {
     use pb::register::Disclosure as Level;
     let promise = |value: &Promise| pb::Promise {
@@ -374,6 +419,7 @@ fn pb_register(value: &Register) -> pb::Register {
         participant_id: value.participant.to_string(),
         display_name: value.display_name.clone(),
         time_zone: value.time_zone.clone().unwrap_or_default(),
+        calendar_problem: value.calendar_problem.clone(),
         disclosure: disclosure.into(),
         journal_id: value.journal_id.clone(),
         journal_sequence: value.journal_sequence,
@@ -384,6 +430,11 @@ fn pb_register(value: &Register) -> pb::Register {
         scheduler_incarnation: value.scheduler_incarnation.clone(),
         process_id: value.origin.process.clone(),
         process_sequence: value.origin.number,
+        time_zone_data: value.zone_data.as_ref().map(|data| pb::TimeZoneData {
+            version: data.version.clone(),
+            range: Some(pb_range(&data.range)),
+            fingerprint: data.fingerprint.clone(),
+        }),
     }
 }
 

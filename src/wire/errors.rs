@@ -1,4 +1,4 @@
-//! The one place that says which gRPC status an error is: code, `ErrorInfo.reason`, words and details (API.md, "Errors").
+//! The one place that says which gRPC status an error is: code, `ErrorInfo.reason`, words and details (AIP-193).
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,8 +6,9 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation as PbViolation, StatusExt};
 
-use crate::core::ids::{MeetingId, ParticipantId, RequestId};
+use crate::core::ids::{MeetingId, ParticipantId, RequestId, SeriesId};
 use crate::core::model::MeetingState;
+use crate::core::series::SeriesState;
 
 use super::pb;
 use super::validate::InvalidRequest;
@@ -31,11 +32,14 @@ pub enum ApiError {
     /// No meeting has this id.
     #[error("there is no meeting {0}")]
     MeetingNotFound(MeetingId),
+    /// No series has this id.
+    #[error("there is no series {0}")]
+    SeriesNotFound(SeriesId),
     /// No participant ever registered with this id.
     #[error("no participant has registered as {0}")]
     ParticipantNotFound(ParticipantId),
-    /// The etag is not the meeting's present one.
-    #[error("the meeting was changed since: its etag is another one; read it again")]
+    /// The etag is not the present one of the meeting or series.
+    #[error("it was changed since: its etag is another one; read it again")]
     EtagMismatch,
     /// A change of the meeting is under way.
     #[error("another change of the meeting is under way; read it again when that is decided")]
@@ -49,6 +53,15 @@ pub enum ApiError {
     /// A meeting that failed can't be called off.
     #[error("the meeting FAILED: there is nothing to cancel")]
     MeetingFailed,
+    /// Only a confirmed series can be moved or changed.
+    #[error("the series is {}, not CONFIRMED", series_state_name(*.0))]
+    SeriesNotConfirmed(SeriesState),
+    /// A series that failed can't be called off.
+    #[error("the series FAILED: there is nothing to cancel")]
+    SeriesFailed,
+    /// The series is being booked or changed.
+    #[error("the series is being booked or changed; read it again when that is decided")]
+    SeriesBeingChanged,
     /// Too much work.
     #[error("the scheduler is overloaded; try again in {retry_after:?}")]
     Overloaded {
@@ -82,6 +95,17 @@ pub enum ApiError {
         /// The oldest sequence that is kept.
         oldest: u64,
     },
+    /// The events that were asked for are of another store than this one, which has not come as far.
+    #[error(
+        "there is no event {after}: the newest is {newest}, of a store that was restored or begun anew; list the \
+         meetings, then resume"
+    )]
+    EventsAhead {
+        /// What was asked for.
+        after: u64,
+        /// The newest sequence that there is.
+        newest: u64,
+    },
     /// The caller's deadline came before the decision.
     #[error("the deadline of the call came first; the same request_id finds the outcome later")]
     DeadlineExceeded,
@@ -111,18 +135,23 @@ impl ApiError {
         match self {
             Self::Invalid(_) => (Code::InvalidArgument, "INVALID_REQUEST"),
             Self::MeetingNotFound(_) => (Code::NotFound, "MEETING_NOT_FOUND"),
+            Self::SeriesNotFound(_) => (Code::NotFound, "SERIES_NOT_FOUND"),
             Self::ParticipantNotFound(_) => (Code::NotFound, "PARTICIPANT_NOT_FOUND"),
             Self::EtagMismatch => (Code::Aborted, "ETAG_MISMATCH"),
             Self::MeetingBeingChanged => (Code::Aborted, "MEETING_BEING_CHANGED"),
             Self::RequestIdReused(_) => (Code::AlreadyExists, "REQUEST_ID_REUSED"),
             Self::MeetingNotConfirmed(_) => (Code::FailedPrecondition, "MEETING_NOT_CONFIRMED"),
             Self::MeetingFailed => (Code::FailedPrecondition, "MEETING_FAILED"),
+            Self::SeriesNotConfirmed(_) => (Code::FailedPrecondition, "SERIES_NOT_CONFIRMED"),
+            Self::SeriesFailed => (Code::FailedPrecondition, "SERIES_FAILED"),
+            Self::SeriesBeingChanged => (Code::Aborted, "SERIES_BEING_CHANGED"),
             Self::Overloaded { .. } => (Code::ResourceExhausted, "OVERLOADED"),
             Self::CallerLimit { .. } => (Code::ResourceExhausted, "CALLER_LIMIT"),
             Self::SlowReader => (Code::ResourceExhausted, "SLOW_READER"),
             Self::ShuttingDown => (Code::Unavailable, "SHUTTING_DOWN"),
             Self::StoreUnavailable => (Code::Unavailable, "STORE_UNAVAILABLE"),
             Self::EventsPruned { .. } => (Code::OutOfRange, "EVENTS_PRUNED"),
+            Self::EventsAhead { .. } => (Code::OutOfRange, "EVENTS_AHEAD"),
             Self::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             Self::RegisterMissing => (Code::InvalidArgument, "REGISTER_MISSING"),
             Self::RegisterTimeout => (Code::DeadlineExceeded, "REGISTER_TIMEOUT"),
@@ -135,10 +164,13 @@ impl ApiError {
         let entry = |key: &str, value: String| HashMap::from([(key.to_owned(), value)]);
         match self {
             Self::MeetingNotFound(id) => entry("meeting_id", id.to_string()),
+            Self::SeriesNotFound(id) => entry("series_id", id.to_string()),
             Self::ParticipantNotFound(id) => entry("participant_id", id.to_string()),
             Self::RequestIdReused(id) => entry("request_id", id.to_string()),
             Self::MeetingNotConfirmed(state) => entry("state", state_name(*state).to_owned()),
+            Self::SeriesNotConfirmed(state) => entry("state", series_state_name(*state).to_owned()),
             Self::EventsPruned { oldest, .. } => entry("oldest", oldest.to_string()),
+            Self::EventsAhead { newest, .. } => entry("newest", newest.to_string()),
             _ => HashMap::new(),
         }
     }
@@ -186,6 +218,15 @@ impl From<InvalidRequest> for Status {
     }
 }
 
+fn series_state_name(state: SeriesState) -> &'static str {
+    match state {
+        SeriesState::Scheduling => "SCHEDULING",
+        SeriesState::Confirmed => "CONFIRMED",
+        SeriesState::Failed => "FAILED",
+        SeriesState::Cancelled => "CANCELLED",
+    }
+}
+
 fn state_name(state: MeetingState) -> &'static str {
     match state {
         MeetingState::Scheduling => "SCHEDULING",
@@ -193,5 +234,28 @@ fn state_name(state: MeetingState) -> &'static str {
         MeetingState::Failed => "FAILED",
         MeetingState::Cancelled => "CANCELLED",
         MeetingState::Displaced => "DISPLACED",
+    }
+}
+
+/// A code as its specification writes it (gRPC, "Status codes and their use").
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }

@@ -1,4 +1,4 @@
-//! Frames: as many messages as fit, in order, each frame small enough for the other side (API.md, "Join").
+//! Frames: as many messages as fit, in order, each frame small enough for the other side (`ParticipantService.Join`).
 
 use prost::Message;
 use prost::length_delimiter_len;

@@ -1,5 +1,6 @@
 //! What organizers are told: meetings, candidates, failures, events and participants, written for the wire.
 
+use crate::core::coordinator::Remarks;
 use crate::core::ids::RequestId;
 use crate::core::model::{
     AttemptLogEntry, AttemptOutcome, Attendee, AttendeeOutcome, AttendeeStatus, Candidate, CandidateCounts,
@@ -7,7 +8,10 @@ use crate::core::model::{
     RelaxationChange, Role, Window, WorkingHours,
 };
 use crate::core::record::{EventRow, ParticipantRow};
+use crate::core::slots::{self, ClockShift};
 use crate::core::time::Instant;
+use crate::core::zone_data::ZoneMatch;
+use crate::core::zones;
 
 use super::pages;
 use super::pb;
@@ -28,7 +32,7 @@ pub fn meeting(value: &Meeting) -> pb::Meeting {
         attempts: pb_count(value.attempts),
         failure: value.failure.as_ref().map(|failure| self::failure(failure, &value.attempt_log)),
         attempt_log: log,
-        series_id: value.series_id.clone().unwrap_or_default(),
+        series_id: value.series.as_ref().map(|series| series.series.to_string()).unwrap_or_default(),
         create_time: Some(timestamp(value.create_time)),
         update_time: Some(timestamp(value.update_time)),
         etag: pages::etag(value.version),
@@ -36,6 +40,9 @@ pub fn meeting(value: &Meeting) -> pb::Meeting {
         displaced_meetings: value.displaced.iter().map(ToString::to_string).collect(),
         displaced_by: value.displaced_by.as_ref().map(ToString::to_string).unwrap_or_default(),
         displaced_count: pb_count(value.displaced_count),
+        clock_shifts: clock_shifts(&value.spec.window),
+        local_start_time: value.local_start.clone().unwrap_or_default(),
+        local_time_detail: local_time_detail(value).unwrap_or_default(),
     }
 }
 
@@ -49,6 +56,7 @@ pub fn understood(request: &ScheduleRequest, spec: &MeetingSpec, time_zone: &str
         spec: Some(self::spec(spec)),
         slot: request.slot.as_ref().map(pb_range),
         time_zone: time_zone.to_owned(),
+        clock_shifts: clock_shifts(&spec.window),
         attendees: outcomes(&attendees),
         ..pb::Meeting::default()
     }
@@ -133,13 +141,41 @@ pub fn found(
     failure: Option<&Failure>,
     counts: &CandidateCounts,
     time_zone: &str,
+    shifts: &[ClockShift],
 ) -> pb::FindMeetingTimesResponse {
     pb::FindMeetingTimesResponse {
         candidates: candidates.iter().map(candidate).collect(),
         failure: failure.map(|failure| self::failure(failure, &[])),
         time_zone: time_zone.to_owned(),
         counts: Some(self::counts(counts)),
+        clock_shifts: shifts.iter().map(clock_shift).collect(),
     }
+}
+
+fn clock_shift(value: &ClockShift) -> pb::ClockShift {
+    pb::ClockShift {
+        local_time: value.wall.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
+        time_zone: value.zone.clone(),
+        taken_as: Some(timestamp(value.taken)),
+        message: value.message.clone(),
+    }
+}
+
+/// Whether the start of a booked meeting has another local time by now than when it was booked.
+fn local_time_detail(value: &Meeting) -> Option<String> {
+    let (meant, slot) = (value.local_start.as_ref()?, value.slot.as_ref()?);
+    let shown = zones::local_time(slot.start, &value.time_zone)?;
+    let zone = &value.time_zone;
+    (shown != *meant).then(|| {
+        format!(
+            "it was booked for {meant} in {zone}, whose clocks will show {shown}: their rules have changed"
+        )
+    })
+}
+
+/// What the clocks do to the working hours of a window that is resolved.
+fn clock_shifts(window: &Window) -> Vec<pb::ClockShift> {
+    slots::clock_shifts(window).iter().map(clock_shift).collect()
 }
 
 /// Writes a failure; `log` is that of the meeting.
@@ -193,7 +229,7 @@ fn attempt_log(log: &[AttemptLogEntry]) -> Vec<pb::AttemptLogEntry> {
     log.iter().map(entry).collect()
 }
 
-fn outcomes(list: &[AttendeeOutcome]) -> Vec<pb::AttendeeOutcome> {
+pub(super) fn outcomes(list: &[AttendeeOutcome]) -> Vec<pb::AttendeeOutcome> {
     list.iter().map(outcome).collect()
 }
 
@@ -240,7 +276,18 @@ pub fn event(value: &EventRow) -> pb::MeetingEvent {
 }
 
 /// Writes a participant; `connected_since` is set while an agent speaks for it.
-pub fn participant(value: &ParticipantRow, connected_since: Option<Instant>) -> pb::Participant {
+pub fn participant(
+    value: &ParticipantRow,
+    connected_since: Option<Instant>,
+    remarks: &Remarks,
+) -> pb::Participant {
+    use pb::participant::TimeZoneData;
+    let data = match &remarks.zone {
+        ZoneMatch::Unsaid => TimeZoneData::Unspecified,
+        ZoneMatch::Same => TimeZoneData::Same,
+        ZoneMatch::Different(_) => TimeZoneData::Different,
+        ZoneMatch::UnknownZone(_) => TimeZoneData::UnknownZone,
+    };
     pb::Participant {
         participant_id: value.id.to_string(),
         display_name: value.display_name.clone(),
@@ -249,6 +296,9 @@ pub fn participant(value: &ParticipantRow, connected_since: Option<Instant>) -> 
         connected_since: connected_since.map(timestamp),
         last_seen: connected_since.is_none().then(|| timestamp(value.last_seen)),
         session_epoch: value.epoch.0,
+        time_zone_data: data.into(),
+        time_zone_detail: remarks.zone.problem().unwrap_or_default().to_owned(),
+        calendar_problem: remarks.calendar_problem.clone(),
     }
 }
 
@@ -317,5 +367,6 @@ fn failure_reason(value: FailureReason) -> pb::failure::Reason {
         FailureReason::WindowEmpty => Reason::WindowEmpty,
         FailureReason::SlotTaken => Reason::SlotTaken,
         FailureReason::NobodyConnected => Reason::NobodyConnected,
+        FailureReason::BeingChanged => Reason::BeingChanged,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The core's types can't say what is not allowed, so every check of outside input is here: [`requests`] for
 //! organizers, [`agent_frames`] for agent hosts, [`scheduler_frames`] for what an agent hears. All bad fields of a
-//! message are found in one go (API.md, "Errors"), and none of these functions panics, whatever the bytes say.
+//! message are found in one go (AIP-193), and none of these functions panics, whatever the bytes say.
 
 pub mod agent_frames;
 pub mod errors;
@@ -12,6 +12,7 @@ pub mod pages;
 pub mod requests;
 pub mod scalars;
 pub mod scheduler_frames;
+pub mod series;
 pub mod spec;
 pub mod validate;
 

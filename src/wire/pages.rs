@@ -2,9 +2,10 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::core::ids::ParticipantId;
+use crate::core::ids::{ParticipantId, SeriesId};
 pub use crate::core::listing::MeetingKey;
 use crate::core::model::MeetingState;
+use crate::core::series::SeriesState;
 use crate::core::time::TimeRange;
 
 use super::scalars;
@@ -38,6 +39,15 @@ pub struct MeetingList {
     pub participant: Option<ParticipantId>,
     /// Is in one of these states, each once; empty: any.
     pub states: Vec<MeetingState>,
+}
+
+/// What a page of series is a page of.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SeriesList {
+    /// Has this attendee, or this organizer.
+    pub participant: Option<ParticipantId>,
+    /// Is in one of these states, each once; empty: any.
+    pub states: Vec<SeriesState>,
 }
 
 const SEAL_BYTES: usize = 12;
@@ -106,6 +116,33 @@ impl MeetingList {
         key(&self.bytes(), token)
             .and_then(|key| meeting_key(&key))
             .map(Some)
+            .or_else(|| found.none(&ROOT.field("page_token"), FOREIGN))
+    }
+}
+
+impl SeriesList {
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = b"series".to_vec();
+        bytes.extend(self.states.iter().map(|state| *state as u8));
+        bytes.push(u8::MAX);
+        bytes.extend(self.participant.iter().flat_map(|id| id.as_str().bytes()));
+        bytes
+    }
+
+    /// The token of the page after this series.
+    pub fn next(&self, last: &SeriesId) -> String {
+        token(&self.bytes(), last.as_str().as_bytes())
+    }
+
+    /// Reads a token; `Some(None)` if it is empty.
+    pub fn after(&self, token: &str, found: &mut Violations) -> Option<Option<SeriesId>> {
+        if token.is_empty() {
+            return Some(None);
+        }
+        key(&self.bytes(), token)
+            .and_then(|key| String::from_utf8(key).ok())
+            .and_then(|id| scalars::uuid(&id, &ROOT, &mut Violations::default()))
+            .map(|id| Some(SeriesId::new(id)))
             .or_else(|| found.none(&ROOT.field("page_token"), FOREIGN))
     }
 }

@@ -251,10 +251,7 @@ pub fn cancel(request: pb::CancelMeetingRequest) -> Result<CancelRequest, Invali
 pub fn update(request: pb::UpdateMeetingRequest) -> Result<UpdateRequest, InvalidRequest> {
     let mut found = Violations::default();
     let meeting = meeting_id(&request.meeting_id, &mut found);
-    if request.spec.is_none() {
-        found.refuse(&ROOT.field("spec"), "is required");
-    }
-    let change = change(&request, &mut found);
+    let change = change(request.spec.as_ref(), request.update_mask.as_ref(), &mut found);
     let response = response_timeout(request.response_timeout.as_ref(), &mut found);
     let read = || {
         Some(UpdateRequest {
@@ -276,14 +273,22 @@ pub fn update(request: pb::UpdateMeetingRequest) -> Result<UpdateRequest, Invali
 /// The fields that UpdateMeeting can change.
 const UPDATABLE: &str = "title, attendees, minimum_participants, displaceable";
 
-fn change(request: &pb::UpdateMeetingRequest, found: &mut Violations) -> Option<Change> {
+/// Reads which fields of `spec` the mask takes, and their new values.
+pub(super) fn change(
+    spec: Option<&pb::MeetingSpec>,
+    update_mask: Option<&prost_types::FieldMask>,
+    found: &mut Violations,
+) -> Option<Change> {
+    if spec.is_none() {
+        found.refuse(&ROOT.field("spec"), "is required");
+    }
     let mask = ROOT.field("update_mask");
-    let paths = request.update_mask.as_ref().map_or(&[][..], |mask| &mask.paths);
+    let paths = update_mask.map_or(&[][..], |mask| &mask.paths);
     if paths.is_empty() {
         found.refuse(&mask, format_args!("is required: one or more of {UPDATABLE}"));
     }
     let empty = pb::MeetingSpec::default();
-    let (value, path) = (request.spec.as_ref().unwrap_or(&empty), ROOT.field("spec"));
+    let (value, path) = (spec.unwrap_or(&empty), ROOT.field("spec"));
     let mut change = Change::default();
     let mut seen: Vec<&str> = Vec::new();
     for (index, name) in paths.iter().enumerate() {
@@ -371,7 +376,11 @@ fn meeting_id(value: &str, found: &mut Violations) -> Option<MeetingId> {
 }
 
 /// AIP-155 leaves out the zero UUID: it is what programs send that forgot to make one.
-fn request_name(value: &str, path: &Path<'_>, found: &mut Violations) -> Option<Option<RequestId>> {
+pub(super) fn request_name(
+    value: &str,
+    path: &Path<'_>,
+    found: &mut Violations,
+) -> Option<Option<RequestId>> {
     if value.is_empty() {
         return Some(None);
     }
@@ -382,7 +391,7 @@ fn request_name(value: &str, path: &Path<'_>, found: &mut Violations) -> Option<
     }
 }
 
-fn required_spec(
+pub(super) fn required_spec(
     value: Option<&pb::MeetingSpec>,
     named: Named,
     found: &mut Violations,
@@ -394,7 +403,7 @@ fn required_spec(
     }
 }
 
-fn optional_slot(
+pub(super) fn optional_slot(
     value: Option<&pb::TimeRange>,
     path: &Path<'_>,
     found: &mut Violations,
@@ -402,22 +411,28 @@ fn optional_slot(
     all(value.map(|value| scalars::slot(value, path, found)))
 }
 
-fn response_timeout(value: Option<&prost_types::Duration>, found: &mut Violations) -> Option<Duration> {
+pub(super) fn response_timeout(
+    value: Option<&prost_types::Duration>,
+    found: &mut Violations,
+) -> Option<Duration> {
     let path = ROOT.field("response_timeout");
     length_or(value, limits::RESPONSE_TIMEOUT_DEFAULT, Lengths::RESPONSE, &path, found)
 }
 
-fn connect_timeout(value: Option<&prost_types::Duration>, found: &mut Violations) -> Option<Duration> {
+pub(super) fn connect_timeout(
+    value: Option<&prost_types::Duration>,
+    found: &mut Violations,
+) -> Option<Duration> {
     length_or(value, Duration::ZERO, Lengths::CONNECT, &ROOT.field("connect_timeout"), found)
 }
 
-fn max_attempts(value: i32, found: &mut Violations) -> Option<u32> {
+pub(super) fn max_attempts(value: i32, found: &mut Violations) -> Option<u32> {
     let (default, max) = (limits::ATTEMPTS_DEFAULT as usize, limits::ATTEMPTS_MAX as usize);
     count(value, default, max, &ROOT.field("max_attempts"), found).map(|count| count as u32)
 }
 
 /// More than a page may hold is taken as a full page (AIP-158).
-fn page_size(value: i32, found: &mut Violations) -> Option<usize> {
+pub(super) fn page_size(value: i32, found: &mut Violations) -> Option<usize> {
     let path = ROOT.field("page_size");
     let size = count(value, limits::PAGE_DEFAULT, usize::MAX, &path, found)?;
     Some(size.min(limits::PAGE_MAX))

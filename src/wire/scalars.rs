@@ -156,6 +156,9 @@ impl Lengths {
         Self { min: limits::DURATION_MIN, max: limits::DURATION_MAX, grain: Grain::Second };
     /// Of a buffer.
     pub const BUFFER: Self = Self { min: Duration::ZERO, max: limits::BUFFER_MAX, grain: Grain::Second };
+    /// How far an occurrence of a series may be moved.
+    pub const TOLERANCE: Self =
+        Self { min: limits::STEP_MIN, max: limits::DURATION_MAX, grain: Grain::Minute };
     /// Of the distance between starts.
     pub const STEP: Self = Self { min: limits::STEP_MIN, max: limits::STEP_MAX, grain: Grain::Minute };
     /// Of `response_timeout`.

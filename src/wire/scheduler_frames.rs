@@ -4,16 +4,19 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::ids::{Attempt, Epoch, Lineage, ParticipantId, QueryId};
+use crate::core::ids::{Attempt, Epoch, Lineage, ParticipantId, QueryId, SeriesId};
+use crate::core::limits;
 use crate::core::message::{
     Booking, Hold, Notice, NoticeKind, Query, Registered, ReleaseCause, SchedulerMessage,
 };
+use crate::core::series::Recurrence;
+use crate::core::trace::TraceContext;
 
 use super::pb;
 use super::pb::scheduler_message::Message as Pb;
 use super::scalars::{
-    Lengths, attempt, attempt_ref, each, instant, length, meeting, number, optional_range, participant,
-    pb_count, pb_length, pb_range, range, timestamp,
+    Lengths, attempt, attempt_ref, each, instant, length, meeting, number, optional_instant, optional_range,
+    optional_zone, participant, pb_count, pb_length, pb_range, range, text, timestamp, uuid,
 };
 use super::validate::{InvalidRequest, Path, ROOT, Violations};
 
@@ -28,6 +31,7 @@ pub struct Packer {
 #[derive(Debug)]
 struct Open {
     message: SchedulerMessage,
+    trace: Option<TraceContext>,
     to: Vec<String>,
     /// The same as `to`; a participant who is told twice gets two messages.
     known: HashSet<ParticipantId>,
@@ -36,8 +40,19 @@ struct Open {
 impl Packer {
     /// Appends a message for these participants, each named once.
     pub fn push(&mut self, to: impl IntoIterator<Item = ParticipantId>, message: SchedulerMessage) {
+        self.push_traced(to, message, None);
+    }
+
+    /// [`Self::push`], within a trace.
+    pub fn push_traced(
+        &mut self,
+        to: impl IntoIterator<Item = ParticipantId>,
+        message: SchedulerMessage,
+        trace: Option<TraceContext>,
+    ) {
         let to: Vec<ParticipantId> = to.into_iter().collect();
         if let Some(open) = &mut self.open
+            && open.trace == trace
             && same(&open.message, &message)
             && !to.iter().any(|id| open.known.contains(id))
         {
@@ -47,7 +62,7 @@ impl Packer {
         }
         self.close();
         let names = to.iter().map(ParticipantId::to_string).collect();
-        self.open = Some(Open { message, to: names, known: to.into_iter().collect() });
+        self.open = Some(Open { message, trace, to: names, known: to.into_iter().collect() });
     }
 
     /// Appends a message that is the host's own: a drain or a frame error.
@@ -63,8 +78,9 @@ impl Packer {
     }
 
     fn close(&mut self) {
-        if let Some(Open { message, to, .. }) = self.open.take() {
-            let written = written(&message, to).into_iter();
+        if let Some(Open { message, trace, to, .. }) = self.open.take() {
+            let traceparent = trace.map(|trace| trace.to_string()).unwrap_or_default();
+            let written = written(&message, to, traceparent).into_iter();
             self.done.extend(written.map(|message| pb::SchedulerMessage { message: Some(message) }));
         }
     }
@@ -106,23 +122,25 @@ fn same(a: &SchedulerMessage, b: &SchedulerMessage) -> bool {
 }
 
 /// One message; of those that name one participant only, as many as there are participants.
-fn written(message: &SchedulerMessage, to: Vec<String>) -> Vec<Pb> {
+fn written(message: &SchedulerMessage, to: Vec<String>, traceparent: String) -> Vec<Pb> {
     vec![match message {
         SchedulerMessage::Registered(value) => Pb::Registered(pb_registered(value)),
-        SchedulerMessage::Query(value) => Pb::AvailabilityQuery(pb_query(value, to)),
-        SchedulerMessage::Hold(value) => Pb::Hold(pb_hold(value, to)),
+        SchedulerMessage::Query(value) => {
+            Pb::AvailabilityQuery(pb::AvailabilityQuery { traceparent, ..pb_query(value, to) })
+        }
+        SchedulerMessage::Hold(value) => Pb::Hold(pb::Hold { traceparent, ..pb_hold(value, to) }),
         SchedulerMessage::Confirm { booking, displaces } => Pb::Confirm(pb::Confirm {
             participant_ids: to,
             booking: Some(pb_booking(booking)),
             displaces: displaces.iter().map(attempt_ref).collect(),
-            traceparent: String::new(),
+            traceparent,
         }),
         SchedulerMessage::Release { attempt, cause } => Pb::Release(pb::Release {
             participant_ids: to,
             meeting_id: attempt.meeting.to_string(),
             attempt: attempt.n.0,
             cause: pb_cause(*cause).into(),
-            traceparent: String::new(),
+            traceparent,
         }),
         SchedulerMessage::Notice(value) => Pb::Notice(pb_notice(value, to)),
         SchedulerMessage::Superseded { epoch } => {
@@ -155,6 +173,19 @@ fn pb_booking(value: &Booking) -> pb::Booking {
         attendees: value.attendees.iter().map(ParticipantId::to_string).collect(),
         sequence: pb_count(value.sequence),
         revision: value.revision,
+        recurrence: value.series.as_deref().map(pb_recurrence),
+    }
+}
+
+fn pb_recurrence(value: &Recurrence) -> pb::Recurrence {
+    pb::Recurrence {
+        series_id: value.series.to_string(),
+        rrule: value.rule.clone(),
+        start_local: value.start.to_string(),
+        time_zone: value.time_zone.clone(),
+        duration: Some(pb_length(value.duration)),
+        recurrence_local: value.local.to_string(),
+        recurrence_time: Some(timestamp(value.instant)),
     }
 }
 
@@ -234,6 +265,20 @@ pub enum FromScheduler {
     FrameError(pb::FrameError),
     /// Of a newer scheduler: nothing that this agent knows. Nothing is to be done.
     Unknown,
+}
+
+/// The trace that a message is part of, if it says so in a way that can be used.
+pub fn trace_of(message: &pb::SchedulerMessage) -> Option<TraceContext> {
+    let traceparent = match message.message.as_ref()? {
+        Pb::AvailabilityQuery(value) => &value.traceparent,
+        Pb::Hold(value) => &value.traceparent,
+        Pb::Confirm(value) => &value.traceparent,
+        Pb::Release(value) => &value.traceparent,
+        Pb::Registered(_) | Pb::Notice(_) | Pb::Superseded(_) | Pb::Drain(_) | Pb::FrameError(_) => {
+            return None;
+        }
+    };
+    TraceContext::parse(traceparent)
 }
 
 /// Reads one message of the scheduler. What a newer scheduler may say beyond this version is no error.
@@ -362,6 +407,10 @@ fn booking(value: &pb::Booking, path: &Path<'_>, found: &mut Violations) -> Opti
         .ok()
         .or_else(|| found.none(&path.field("sequence"), "must not be negative"));
     let revision = number(value.revision, &path.field("revision"), found);
+    let series = match &value.recurrence {
+        Some(value) => recurrence(value, &path.field("recurrence"), found).map(Some),
+        None => Some(None),
+    };
     Some(Booking {
         attempt: attempt?,
         slot: slot?,
@@ -371,6 +420,31 @@ fn booking(value: &pb::Booking, path: &Path<'_>, found: &mut Violations) -> Opti
         attendees: attendees?,
         sequence: sequence?,
         revision: revision?,
+        series: series?.map(Arc::new),
+    })
+}
+
+fn recurrence(value: &pb::Recurrence, path: &Path<'_>, found: &mut Violations) -> Option<Recurrence> {
+    let series = uuid(&value.series_id, &path.field("series_id"), found);
+    let rule = text(&value.rrule, limits::RULE_CHARS, &path.field("rrule"), found);
+    let zone = optional_zone(&value.time_zone, &path.field("time_zone"), found);
+    let duration = length(value.duration.as_ref()?, Lengths::MEETING, &path.field("duration"), found);
+    let mut local = |value: &str, name| {
+        let read = value.parse::<jiff::civil::DateTime>();
+        read.ok()
+            .or_else(|| found.none(&path.field(name), "must be a local time such as 2026-03-24T09:00:00"))
+    };
+    let (start, this) =
+        (local(&value.start_local, "start_local"), local(&value.recurrence_local, "recurrence_local"));
+    let time = optional_instant(value.recurrence_time.as_ref(), &path.field("recurrence_time"), found);
+    Some(Recurrence {
+        series: SeriesId::new(series?),
+        rule: rule?,
+        start: start?,
+        time_zone: zone?.unwrap_or_else(|| "UTC".to_owned()),
+        duration: duration?,
+        local: this?,
+        instant: time??,
     })
 }
 

@@ -36,6 +36,8 @@ pub struct Tally {
     pub too_old: usize,
     /// Calls whose outcome their caller did not know.
     pub unknown: usize,
+    /// Meetings that lost their slot to another one, as the history has it.
+    pub displaced: usize,
 }
 
 /// Reads the files and judges them.
@@ -54,6 +56,7 @@ pub fn judge(evidence: &Evidence) -> Findings {
         last_words(evidence, calls, &mut findings);
         unknown(calls, &mut findings);
     }
+    displaced_with_cause(evidence, &mut findings);
     booked_whole(evidence, &mut findings);
     booked_once(evidence, &mut findings);
     nothing_more(evidence, &mut findings);
@@ -81,6 +84,7 @@ impl fmt::Display for Findings {
         let resolved = tally.unknown.saturating_sub(self.unresolved.len());
         writeln!(f, "  {} rows of bookings, {} promises in journals", tally.bookings, tally.promises)?;
         writeln!(f, "  {} answers found in the history, {} too old for it", tally.answers, tally.too_old)?;
+        writeln!(f, "  displaced: {}", tally.displaced)?;
         writeln!(f, "  acknowledged and lost: {}", self.lost.len())?;
         writeln!(f, "  double-booked: {}", self.double_booked.len())?;
         writeln!(f, "  left over: {}", self.left_over.len())?;
@@ -103,6 +107,8 @@ fn tally(evidence: &Evidence) -> Tally {
             usize::from(matches!(call.outcome, Outcome::Unknown { .. }) && call.kind != Kind::Get);
         *tally.calls.entry((call.kind, outcome)).or_default() += 1;
     }
+    let lost_its_slot = |was: &&Meeting| was.state == "DISPLACED";
+    tally.displaced = evidence.history.values().flatten().filter(lost_its_slot).count();
     for meeting in evidence.meetings.values() {
         *tally.meetings.entry(meeting.state.clone()).or_default() += 1;
     }
@@ -129,6 +135,7 @@ fn answers(evidence: &Evidence, calls: &[Call], findings: &mut Findings) {
         let found = history
             .chain(evidence.meetings.get(&seen.meeting))
             .any(|was| was.version == key.1 && same(seen, was));
+        let found = found || is_sought(evidence, seen);
         match found {
             true => findings.tally.answers += 1,
             false if evidence.pruned => findings.tally.too_old += 1,
@@ -137,8 +144,16 @@ fn answers(evidence: &Evidence, calls: &[Call], findings: &mut Findings) {
     }
 }
 
+/// Whether the meeting had lost its slot, and nothing else happened to it until this version: each further slot that is
+/// tried raises the version, and is no event.
+fn is_sought(evidence: &Evidence, seen: &Seen) -> bool {
+    let until = (seen.meeting.clone(), 0)..=(seen.meeting.clone(), version(seen));
+    let last = evidence.history.range(until).next_back();
+    seen.state == "DISPLACED" && last.is_some_and(|(_, all)| all.iter().any(|was| same(seen, was)))
+}
+
 /// What an organizer saw last of each meeting is what is there. Each meeting has one organizer, and nothing else
-/// changes it.
+/// changes it but a meeting that displaces it.
 fn last_words(evidence: &Evidence, calls: &[Call], findings: &mut Findings) {
     let mut last: BTreeMap<&str, &Seen> = BTreeMap::new();
     let mut open: BTreeSet<&str> = BTreeSet::new();
@@ -160,6 +175,9 @@ fn last_words(evidence: &Evidence, calls: &[Call], findings: &mut Findings) {
     for (id, seen) in last {
         match evidence.meetings.get(id) {
             None => findings.lost.push(format!("{id} was answered {seen:?}, and is not in the store")),
+            Some(_) if displaced_since(evidence, id, version(seen)) => {}
+            // It was being sought, by itself.
+            Some(meeting) if seen.state == "DISPLACED" && meeting.version > version(seen) => {}
             Some(meeting) if !open.contains(id) && !same(seen, meeting) => {
                 findings.lost.push(format!("{id} was seen as {seen:?}, and is {meeting:?}"));
             }
@@ -169,6 +187,45 @@ fn last_words(evidence: &Evidence, calls: &[Call], findings: &mut Findings) {
             Some(_) => {}
         }
     }
+}
+
+/// Whether the meeting lost its slot after this version of it.
+fn displaced_since(evidence: &Evidence, id: &str, version: i64) -> bool {
+    let later = evidence.history.range((id.to_owned(), version + 1)..).take_while(|((of, _), _)| of == id);
+    later.flat_map(|(_, all)| all).any(|was| was.state == "DISPLACED")
+}
+
+/// No meeting loses its slot but to one that was booked by displacing it, in the same time.
+fn displaced_with_cause(evidence: &Evidence, findings: &mut Findings) {
+    let all =
+        evidence.history.iter().flat_map(|((id, version), all)| all.iter().map(move |m| (id, *version, m)));
+    for (id, version, _) in all.filter(|(_, _, meeting)| meeting.state == "DISPLACED") {
+        let of = |id: &str| evidence.history.range((id.to_owned(), 0)..(id.to_owned(), i64::MAX));
+        let versions = || of(id).flat_map(|(_, all)| all);
+        let after = versions().filter(|m| m.version == version && m.state == "DISPLACED");
+        let by: BTreeSet<&str> = after.map(|m| m.displaced_by.as_str()).collect();
+        let before = versions().filter(|m| m.version < version).max_by_key(|m| m.version);
+        let taken = |m: &&Meeting| m.state == "CONFIRMED" && m.displaced.iter().any(|other| other == id);
+        let takers = by.iter().flat_map(|by| of(by)).flat_map(|(_, all)| all).filter(taken);
+        let in_its_time = |taker: &Meeting| match (taker.slot, before.and_then(|before| before.slot)) {
+            (Some(taker), Some(lost)) => near(taker, lost),
+            // Its time was told by an event that is gone.
+            (taker, None) => taker.is_some() && evidence.pruned,
+            (None, _) => false,
+        };
+        let caused = takers.into_iter().any(in_its_time);
+        let gone = evidence.pruned && by.iter().all(|by| of(by).next().is_none());
+        if !caused && !gone {
+            findings.lost.push(format!(
+                "{id} was displaced in version {version} by {by:?}, which did not book its time"
+            ));
+        }
+    }
+}
+
+/// Whether two slots overlap with their buffers, of a quarter of an hour at most.
+fn near(a: Span, b: Span) -> bool {
+    overlap((a.0 - 900, a.1), (b.0 - 900, b.1))
 }
 
 /// Nothing is half-booked: a confirmed meeting is in the rows, the journals and the calendars of all who attend.

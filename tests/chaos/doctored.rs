@@ -130,6 +130,35 @@ impl Sound {
         self
     }
 
+    /// Afterwards somebody else took its time: the history has the meeting DISPLACED by `other`, which displaced it, and
+    /// then FAILED.
+    fn displaced(self, other: &str) -> Self {
+        let taker = body(1).replace(M, "other").replace(R, "another");
+        let taker = taker.replace(NINE, "2034-07-10T08:30:00Z").replace(TEN, "2034-07-10T09:30:00Z");
+        let taker = taker.replace(r#""booked":1"#, &format!(r#""booked":1,"displaced":["{other}"]"#));
+        let lost = |state: &str, version: i64| {
+            let lost = body(version).replace("Confirmed", state).replace("Attending", "NotAsked");
+            let lost = lost.replace(r#""booked":1"#, r#""booked":null,"displaced_by":"other""#);
+            lost.replace(r#""slot":{"#, r#""slot":null,"once":{"#)
+        };
+        self.database(&format!(
+            "INSERT INTO events (body) VALUES ('{}'), ('{taker}'), ('{}');
+             UPDATE meetings SET state = 'FAILED', version = 4, body = '{}'; DELETE FROM bookings;",
+            lost("Displaced", 3),
+            lost("Failed", 4),
+            lost("Failed", 4)
+        ))
+        .journal("DELETE FROM promises")
+        .without_calendars()
+    }
+
+    fn without_calendars(self) -> Self {
+        for who in ["alice", "bob"] {
+            fs::remove_file(self.calendar(&format!("{who}.quorate.ics"))).expect("a calendar");
+        }
+        self
+    }
+
     /// Changes the journal.
     fn journal(self, sql: &str) -> Self {
         Connection::open(&self.places.journals[0]).expect("a journal").execute_batch(sql).expect("SQL");
@@ -180,6 +209,26 @@ fn a_lost_meeting_is_found() {
     let sound = Sound::new();
     fs::write(sound.calendar("bob.quorate.ics"), "BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n").expect("a calendar");
     assert_eq!(sound.check().lost.len(), 1, "{}", sound.check());
+}
+
+/// A meeting loses its slot to one that displaced it, and to nothing else.
+#[test]
+fn a_displaced_meeting_without_a_cause_is_found() {
+    let sound = Sound::new().displaced(M).check();
+    assert!(sound.is_clean(), "{sound}");
+    assert_eq!(sound.tally.displaced, 1);
+    let spoilt = [
+        Sound::new().displaced("somebody else"),
+        Sound::new().displaced(M).database("DELETE FROM events WHERE body LIKE '%\"other\",\"request%'"),
+        Sound::new().displaced(M).database("UPDATE events SET body = replace(replace(body, 'T08:30', 'T05:30'), 'T09:30', 'T06:30') WHERE body LIKE '%T08:30%'"),
+        // It lost its slot, and no event says so.
+        Sound::new().displaced(M).database("DELETE FROM events WHERE body LIKE '%Displaced%'"),
+        // What is gone is in the rows still.
+        Sound::new().displaced(M).database("UPDATE meetings SET state = 'CONFIRMED'"),
+    ];
+    for (index, sound) in spoilt.iter().enumerate() {
+        assert!(!sound.check().lost.is_empty(), "{index}: {}", sound.check());
+    }
 }
 
 #[test]

@@ -37,6 +37,10 @@ pub struct Meeting {
     pub booked: Option<i64>,
     /// Who attends, sorted.
     pub attending: Vec<String>,
+    /// The meeting that took its slot last; empty: none ever did.
+    pub displaced_by: String,
+    /// The meetings whose slot its booking took.
+    pub displaced: Vec<String>,
 }
 
 /// A row of a booking.
@@ -257,6 +261,8 @@ fn meeting(body: &Value) -> Meeting {
         slot: span(&body["slot"]),
         booked: body["booked"].as_i64(),
         attending,
+        displaced_by: string(&body["displaced_by"]),
+        displaced: body["displaced"].as_array().unwrap_or(&none).iter().map(string).collect(),
     }
 }
 

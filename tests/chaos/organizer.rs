@@ -105,9 +105,12 @@ pub fn ask(random: &mut Random, organizer: &str, people: &[String]) -> pb::Sched
     }
     let needed = attendees.iter().filter(|attendee| attendee.role() != pb::attendee::Role::Optional).count();
     let fewer = chance(random, 20) && needed > 2;
+    // Some want one morning, whoever is booked there already.
+    let urgent = chance(random, 20);
+    let last = if urgent { 11 } else { 4 * 24 + 18 };
     let window = pb::Window {
         earliest: Some(instant(MONDAY + 8 * 3600)),
-        latest: Some(instant(MONDAY + (4 * 24 + 18) * 3600)),
+        latest: Some(instant(MONDAY + last * 3600)),
         time_zone: "UTC".into(),
         step: Some(minutes(30)),
         ..Default::default()
@@ -120,7 +123,9 @@ pub fn ask(random: &mut Random, organizer: &str, people: &[String]) -> pb::Sched
             attendees,
             duration: Some(minutes(30 * (1 + random.below(3) as i64))),
             minimum_participants: if fewer { needed as i32 - 1 } else { 0 },
-            priority: 1 + random.below(3) as i32,
+            priority: if urgent { 4 + random.below(2) as i32 } else { 1 + random.below(3) as i32 },
+            displace: urgent,
+            displaceable: chance(random, 70),
             window: Some(window),
             buffer_before: chance(random, 10).then(|| minutes(15)),
             ..Default::default()

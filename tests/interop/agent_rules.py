@@ -11,7 +11,7 @@ from intervals import interval, put, span  # noqa: E402
 
 
 def hours(start, end):
-    return interval(f"2026-12-01T{start:02}:00Z/2026-12-01T{end:02}:00Z")
+    return interval(f"2031-12-02T{start:02}:00Z/2031-12-02T{end:02}:00Z")
 
 
 def hold(meeting_id, attempt, start, end, displaces=()):

@@ -15,10 +15,11 @@ from quorate.v1 import scheduler_service_pb2_grpc as rpc
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "python"
 SERVICES = ["quorate.v1.SchedulerService", "quorate.v1.ParticipantService"]
-PEOPLE = {  # Tuesday, 2026-12-01. Common to all three: 09:00 to 11:00.
-    "alice": ["2026-12-01T08:00Z/2026-12-01T17:00Z"],
-    "bob": ["2026-12-01T09:00Z/2026-12-01T10:00Z", "2026-12-01T10:00Z/2026-12-01T11:00Z"],
-    "carol": ["2026-12-01T07:00Z/2026-12-01T12:00Z"],
+WEEKLY = ["2031-12-09T09:00Z/2031-12-09T11:00Z", "2031-12-16T10:00Z/2031-12-16T11:00Z"]  # of all three
+PEOPLE = {  # Tuesday, 2031-12-02. Common to all three: 09:00 to 11:00. The Tuesdays after it: WEEKLY.
+    "alice": ["2031-12-02T08:00Z/2031-12-02T17:00Z"],
+    "bob": ["2031-12-02T09:00Z/2031-12-02T10:00Z", "2031-12-02T10:00Z/2031-12-02T11:00Z"],
+    "carol": ["2031-12-02T07:00Z/2031-12-02T12:00Z"],
 }
 STARTED = []
 
@@ -39,14 +40,14 @@ class World:
 
     def agent(self, name, free):
         argv = [sys.executable, str(EXAMPLES / "agent.py"), "--scheduler", self.address, "--participant", name]
-        return start(name, argv + [word for f in free for word in ("--free", f)])
+        return start(name, argv + [word for f in free + WEEKLY for word in ("--free", f)])
 
     def organizer(self, *args):
         """The organizer's exit code, stdout and stderr."""
         return run([sys.executable, str(EXAMPLES / "organizer.py"), "--scheduler", self.address, *args])
 
     def book(self, title, *more):
-        day = ["--from", "2026-12-01T00:00Z", "--until", "2026-12-02T00:00Z", "--zone", "UTC"]
+        day = ["--from", "2031-12-02T00:00Z", "--until", "2031-12-03T00:00Z", "--zone", "UTC"]
         return self.organizer("--with", "alice,bob,carol", "--duration-minutes", "60", "--title", title, *day, *more)
 
     def booked(self, title, slot, *more):
@@ -92,17 +93,17 @@ def reflection_and_health(world):
 
 
 def booking(world, agents):
-    first = world.booked("Kick-off", "2026-12-01T09:00/2026-12-01T10:00Z")
+    first = world.booked("Kick-off", "2031-12-02T09:00/2031-12-02T10:00Z")
     for agent in agents.values():
-        agent.expect(r"held 2026-12-01T09:00/2026-12-01T10:00Z")
-        told = agent.expect(r"booked 2026-12-01T09:00/2026-12-01T10:00Z 'Kick-off' with (.*)")
+        agent.expect(r"held 2031-12-02T09:00/2031-12-02T10:00Z")
+        told = agent.expect(r"booked 2031-12-02T09:00/2031-12-02T10:00Z 'Kick-off' with (.*)")
         check(sorted(told[1].split(", ")) == sorted(PEOPLE), f"all should be named: {told[0]}")
     step("three agents are booked for the earliest common hour, and told so")
 
     request_id = "0b0e5c1a-5f0d-4a6e-9d5c-6a1f0f6f1a01"
-    second = world.booked("Review", "2026-12-01T10:00/2026-12-01T11:00Z", "--request-id", request_id)
-    agents["bob"].expect(r"booked 2026-12-01T10:00/2026-12-01T11:00Z 'Review'")
-    again = world.booked("Review", "2026-12-01T10:00/2026-12-01T11:00Z", "--request-id", request_id)
+    second = world.booked("Review", "2031-12-02T10:00/2031-12-02T11:00Z", "--request-id", request_id)
+    agents["bob"].expect(r"booked 2031-12-02T10:00/2031-12-02T11:00Z 'Review'")
+    again = world.booked("Review", "2031-12-02T10:00/2031-12-02T11:00Z", "--request-id", request_id)
     check(first != second == again, f"one request id, one meeting: {first}, {second}, {again}")
     step("a second meeting moves to the next hour; asked again by its request id it is the same one")
 
@@ -115,15 +116,35 @@ def booking(world, agents):
     world.stub.CancelMeeting(pb.CancelMeetingRequest(meeting_id=first), timeout=DEADLINE)
     for agent in agents.values():
         agent.expect(rf"released {first} CAUSE_CANCELLED")
-    world.booked("Second try", "2026-12-01T09:00/2026-12-01T10:00Z")
+    world.booked("Second try", "2031-12-02T09:00/2031-12-02T10:00Z")
     for agent in agents.values():
-        agent.expect(r"booked 2026-12-01T09:00/2026-12-01T10:00Z 'Second try'")
+        agent.expect(r"booked 2031-12-02T09:00/2031-12-02T10:00Z 'Second try'")
     step("a cancelled meeting is released by its agents, and its hour can be booked again")
+
+
+def series(world, agents):
+    when = ["--from", "2031-12-09T00:00Z", "--until", "2031-12-10T00:00Z", "--zone", "UTC"]
+    what = ["--with", "alice,bob,carol", "--duration-minutes", "60", "--title", "Weekly", *when]
+    code, out, err = world.organizer(*what, "--rrule", "FREQ=WEEKLY;COUNT=2")
+    slots = ["2031-12-09T10:00/2031-12-09T11:00Z", "2031-12-16T10:00/2031-12-16T11:00Z"]
+    lines = [f"  {slot} OUTCOME_BOOKED" for slot in slots]
+    check(code == 0 and out.splitlines()[1:] == lines, f"the hour that suits both weeks ({code}): {out}{err}")
+    for agent in agents.values():
+        for slot in slots:
+            agent.expect(rf"booked {slot} 'Weekly' with")
+    step("a series is booked at the hour that suits both weeks, and the Python agents are told of each occurrence")
+
+    code, out, err = world.organizer(*what, "--rrule", "FREQ=WEEKLY;COUNT=3")
+    check(code == 1 and out.startswith("STATE_FAILED"), f"the third week is not free ({code}): {out}{err}")
+    check("OUTCOME_SKIPPED" in out and "REASON_NO_COMMON_SLOT" in out, f"why should be said: {out}")
+    code, out, err = world.organizer(*what, "--rrule", "FREQ=SOMETIMES")
+    check(code == 2 and "  rrule: " in err, f"a bad rule should be INVALID_ARGUMENT ({code}): {out}{err}")
+    step("a series that can't be had whole is not booked, and a bad rule is told")
 
 
 def bad_input(world):
     bad = ["--with", "alice,alice", "--duration-minutes", "0", "--title", "x" * 501]
-    window = ["--from", "2026-12-02T00:00Z", "--until", "2026-12-01T00:00Z", "--zone", "Mars/Olympus"]
+    window = ["--from", "2031-12-03T00:00Z", "--until", "2031-12-02T00:00Z", "--zone", "Mars/Olympus"]
     code, out, err = world.organizer(*bad, *window)
     check(code == 2 and "INVALID_ARGUMENT" in err, f"bad input should be INVALID_ARGUMENT ({code}): {out}{err}")
     for field in ["attendees", "duration", "title", "window.latest", "window.time_zone"]:
@@ -140,8 +161,8 @@ def ends(world, agents):
     step("a killed agent is shown as disconnected")
 
     agents["bob"] = world.agent("bob", PEOPLE["bob"])
-    told = {agents["bob"].expect(r"booked \S+ '(.*)' with")[1] for _ in range(2)}
-    check(told == {"Review", "Second try"}, f"bob should have his two bookings again: {told}")
+    told = {agents["bob"].expect(r"booked \S+ '(.*)' with")[1] for _ in range(4)}
+    check(told == {"Review", "Second try", "Weekly"}, f"bob should have his four bookings again: {told}")
     world.connected(agents)
     step("an agent without a journal gets its bookings back when it registers")
 
@@ -165,6 +186,7 @@ def body():
     world.connected(agents)
     step("three Python agents are connected")
     booking(world, agents)
+    series(world, agents)
     bad_input(world)
     ends(world, agents)
 

@@ -93,6 +93,7 @@ async fn real_calendars_are_booked_where_they_are_free() {
             working_hours: None,
             disclosure: Disclosure::AskedSlotsOnly,
             tentative_blocks: true,
+            reading: Default::default(),
         }
     };
     let agent = Agent::start_with(AgentConfig {
@@ -169,4 +170,40 @@ async fn a_folder_of_real_calendars_meets_as_one() {
         let output = read_output(&calendars.join(format!("{name}.quorate.ics")));
         assert_eq!(output, [slot_of(&meeting)], "{name}");
     }
+}
+
+/// A calendar that can't be read as a whole, one that has an event which can't be, and one that is whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_with_a_calendar_is_said_in_the_list_of_participants() {
+    let world = World::start().await;
+    let work = tempfile::tempdir().unwrap();
+    let calendars = work.path().join("calendars");
+    std::fs::create_dir(&calendars).unwrap();
+    let event =
+        |start: &str| format!("BEGIN:VEVENT\r\nUID:a\r\nDTSTART:{start}\r\nDURATION:PT1H\r\nEND:VEVENT\r\n");
+    let whole = in_calendar(&event("20340321T090000Z"));
+    std::fs::write(calendars.join("alice.ics"), &whole).unwrap();
+    std::fs::write(calendars.join("bob.ics"), in_calendar(&event("tomorrow"))).unwrap();
+    std::fs::write(calendars.join("carol.ics"), &whole[..whole.len() / 2]).unwrap();
+    let agent = Agent::start_with(AgentConfig {
+        scheduler: world.url(),
+        participants: Vec::new(),
+        folder: Some(Folder::from(calendars.clone())),
+        data_dir: work.path().join("journal"),
+    })
+    .await;
+    let mut client = world.client.clone();
+    let listed = within("a list", client.list_participants(pb::ListParticipantsRequest::default())).await;
+    let listed = listed.unwrap().into_inner().participants;
+    let problems: Vec<_> =
+        listed.iter().map(|p| (p.participant_id.as_str(), p.calendar_problem.as_str())).collect();
+    assert_eq!(problems[0], ("alice", ""));
+    assert_eq!(problems[1].0, "bob");
+    assert!(problems[1].1.contains("bob.ics:") && problems[1].1.contains("'tomorrow'"), "{problems:?}");
+    assert_eq!(problems[2].0, "carol");
+    assert!(problems[2].1.contains("carol.ics:"), "{problems:?}");
+    // Neither is free in silence; and what is mended is no longer said.
+    let failed = world.schedule(ask(&["bob"])).await;
+    assert_eq!(failed.state(), pb::meeting::State::Failed, "{failed:?}");
+    agent.stop().await;
 }

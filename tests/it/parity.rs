@@ -476,7 +476,7 @@ async fn row_dates_that_are_none_are_refused() {
     let calendars = [("bob", in_calendar(event)), ("carol", free_only(8, 17))];
     let agent = Agent::start(folder.path(), &world.url(), &calendars).await;
     let problem = agent.handle.served().iter().find(|s| s.participant == id("bob")).unwrap();
-    let problem = problem.events.clone().unwrap_err();
+    let problem = problem.degraded.clone().expect("a problem");
     assert!(problem.starts_with("bob.ics:7"), "file and line: {problem}");
     let meeting = world.book(ask(&["bob", "carol"]).minimum(1)).await;
     assert_eq!(attending(&meeting), ["carol"], "a calendar that can't be read is never free");

@@ -122,3 +122,26 @@ async fn dates_that_are_none_are_refused_on_the_command_line() {
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains("2024-02-30"), "{stderr}");
 }
+
+#[tokio::test]
+async fn the_health_of_an_agent_is_whether_the_scheduler_knows_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = Serve::start(folder.path()).await;
+    let health = async |more: &[&str]| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_quorate"));
+        command.args(["health", "--scheduler", &serve.url]).args(more);
+        let output = within("health", command.output()).await.expect("the program");
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let of_alice = ["--participant", "alice"];
+    assert_eq!(health(&[]).await, (Some(0), "SERVING\n".into()));
+    assert_eq!(health(&of_alice).await, (Some(1), "SERVING, not connected\n".into()), "never heard of");
+    let mut host = Host::new(vec![person("alice", 8, 17)]);
+    host.connect(&serve.url).await;
+    assert_eq!(health(&of_alice).await, (Some(0), "SERVING, connected\n".into()));
+    let (code, text) = health(&["--participant", "alice", "--json"]).await;
+    assert_eq!(code, Some(0));
+    let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(answer, serde_json::json!({ "status": "SERVING", "connected": true }));
+    assert_eq!(health(&["--participant", "bob"]).await.0, Some(1));
+}

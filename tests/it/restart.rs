@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::support::*;
 use pb::meeting::State;
-use quorate::app::serve::{Scheduler, Storage};
+use quorate::app::serve::{Scheduler, Settings, Storage};
 
 fn person(name: &str, from: i64, until: i64) -> Person {
     Person::new(name).free(from, until)
@@ -111,7 +111,7 @@ async fn two_schedulers_never_share_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start_in(folder.path()).await;
     let listen = "127.0.0.1:0".parse().unwrap();
-    let second = Scheduler::start(listen, Storage::Dir(folder.path().to_owned())).await;
+    let second = Scheduler::start(Settings::new(listen, Storage::Dir(folder.path().to_owned()))).await;
     let words = second.expect_err("refused").to_string();
     assert!(words.contains("another scheduler runs on"), "{words}");
     world.scheduler.stop().await.unwrap();
@@ -129,7 +129,8 @@ async fn a_shipped_agent_comes_back_by_itself() {
     let agent = Agent::start(calendars.path(), &world.url(), &[("alice", free_only(8, 17))]).await;
     world.book(ask(&["alice"])).await;
     world.scheduler.stop().await.unwrap();
-    let scheduler = Scheduler::start(address, Storage::Dir(folder.path().to_owned())).await.unwrap();
+    let scheduler =
+        Scheduler::start(Settings::new(address, Storage::Dir(folder.path().to_owned()))).await.unwrap();
     let client = client_of(&scheduler.url()).await;
     let world = World { scheduler, client };
     world.until_connected("alice", true).await;

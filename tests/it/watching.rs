@@ -55,6 +55,10 @@ async fn what_was_missed_is_replayed() {
     let mut all = world.watch(Some(0)).await;
     assert_eq!(all.next().await.unwrap(), seen[0]);
     assert_ne!(first.meeting_id, second.meeting_id);
+    // A number that no event has yet is of another store: nobody waits in silence for it to come round.
+    let ahead = pb::WatchMeetingsRequest { resume_after: Some(1 << 40), ..Default::default() };
+    let refused = within("an answer", world.client.clone().watch_meetings(ahead)).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::OutOfRange, "{refused}");
     // And then what comes.
     world.cancel(&first.meeting_id, "").await.unwrap();
     replayed.until(Type::Cancelled).await;

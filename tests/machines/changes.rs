@@ -3,7 +3,7 @@
 use quorate::core::coordinator::{Change, Command, Refused, Reply};
 use quorate::core::ids::{Attempt, AttemptNumber, MeetingId, Ticket};
 use quorate::core::message::{AckKind, Refusal, ReleaseCause};
-use quorate::core::model::{AttendeeStatus, MeetingState};
+use quorate::core::model::{AttendeeStatus, EventKind, MeetingState};
 use quorate::core::record::AttemptState;
 use quorate::core::time::TimeRange;
 
@@ -144,6 +144,54 @@ fn a_withdrawal_from_a_booking_leaves_the_meeting_standing() {
     );
     assert_eq!((desk.booked("bob").len(), desk.booked("alice").len()), (0, 1));
     assert_eq!(desk.released(&attempt), [("bob".to_owned(), ReleaseCause::Withdrawn)]);
+}
+
+#[test]
+fn who_left_unheard_is_not_waited_for() {
+    for (unheard, others) in [(true, true), (true, false), (false, true)] {
+        let mut desk = Desk::new(&["alice", "bob"]);
+        desk.schedule_at(hour(0), &["alice", "bob"]);
+        let attempt = desk.hold().attempt;
+        desk.grants("alice", &attempt);
+        desk.grants("bob", &attempt);
+        if !unheard {
+            desk.acks("bob", &attempt, AckKind::Confirm);
+        }
+        // Before the other one is heard of, and after it.
+        if others {
+            desk.withdraws("bob", &attempt);
+            desk.acks("alice", &attempt, AckKind::Confirm);
+        } else {
+            desk.acks("alice", &attempt, AckKind::Confirm);
+            desk.withdraws("bob", &attempt);
+        }
+        let delivered = desk.events(EventKind::Delivered);
+        let [meeting] = &delivered[..] else { panic!("{unheard} {others}: {delivered:?}") };
+        let told: Vec<_> = meeting.attendees.iter().map(|a| (a.status, a.delivered)).collect();
+        assert_eq!(told, [(AttendeeStatus::Attending, true), (AttendeeStatus::Declined, false)]);
+        desk.acks("bob", &attempt, AckKind::Release);
+        assert!(desk.undelivered().is_empty());
+    }
+}
+
+#[test]
+fn who_is_told_twice_is_heard_for_themselves_only() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    desk.schedule_at(hour(0), &["alice", "bob"]);
+    let attempt = desk.hold().attempt;
+    desk.grants("alice", &attempt);
+    desk.grants("bob", &attempt);
+    // The ack arrives while what became of the attempt is being read for the same agent.
+    desk.slow = true;
+    desk.resolves("alice", &attempt);
+    desk.acks("alice", &attempt, AckKind::Confirm);
+    desk.slow = false;
+    desk.commit();
+    assert_eq!(desk.confirmed(&attempt), ["alice", "bob", "alice"], "alice is told once more");
+    desk.acks("alice", &attempt, AckKind::Confirm);
+    assert!(desk.events(EventKind::Delivered).is_empty(), "bob has said nothing");
+    desk.acks("bob", &attempt, AckKind::Confirm);
+    assert_eq!(desk.events(EventKind::Delivered).len(), 1);
 }
 
 #[test]
@@ -328,4 +376,65 @@ fn a_withdrawal_from_a_meeting_that_is_not_known_is_done_with() {
     let nowhere = Attempt::new(MeetingId::new("nowhere"), AttemptNumber(1));
     desk.withdraws("alice", &nowhere);
     assert_eq!(desk.released(&nowhere), [("alice".to_owned(), ReleaseCause::Withdrawn)]);
+}
+
+/// Who makes up numbers is answered, and nothing is kept of it: neither of somebody else's meeting nor of their own.
+#[test]
+fn withdrawals_from_attempts_that_never_were_do_not_fill_the_disk() {
+    let mut desk = Desk::new(&["alice", "mallory"]);
+    let booked = desk.book(hour(0), &["alice"]);
+    let own = desk.book(hour(1), &["mallory"]);
+    for name in ["alice", "mallory"] {
+        for attempt in [&booked, &own] {
+            desk.acks(name, attempt, AckKind::Confirm);
+        }
+    }
+    assert_eq!(desk.undelivered(), []);
+    for (meeting, n) in [(&booked.meeting, 0), (&own.meeting, 0), (&booked.meeting, 77), (&own.meeting, 77)] {
+        let made_up = Attempt::new(meeting.clone(), AttemptNumber(n));
+        desk.withdraws("mallory", &made_up);
+        assert_eq!(desk.released(&made_up), [("mallory".to_owned(), ReleaseCause::Withdrawn)]);
+        assert_eq!(desk.undelivered(), [], "{made_up:?}");
+    }
+    // While the meeting is being moved, too.
+    desk.command(to(&own, hour(2)));
+    desk.withdraws("mallory", &Attempt::new(own.meeting.clone(), AttemptNumber(99)));
+    assert_eq!(desk.undelivered(), []);
+    // And really leaving is kept until it is heard.
+    let hold = desk.hold().attempt;
+    desk.grants("mallory", &hold);
+    desk.withdraws("mallory", &hold);
+    assert!(
+        desk.undelivered().contains(&("mallory".to_owned(), hold, AckKind::Release)),
+        "{:?}",
+        desk.undelivered()
+    );
+}
+
+#[test]
+fn the_local_time_that_was_meant_is_kept_with_the_instant() {
+    let local = |range: TimeRange| Some(range.start.format("%Y-%m-%dT%H:%M:%S").to_string());
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let old = desk.book(hour(0), &["alice"]);
+    let mut booked = desk.meeting(&old.meeting).expect("the row");
+    assert_eq!((booked.time_zone.as_str(), booked.local_start.clone()), ("UTC", local(hour(0))));
+    let written = quorate::wire::meetings::meeting(&booked);
+    assert_eq!(Some(written.local_start_time), booked.local_start);
+    assert_eq!(written.local_time_detail, "");
+    // As if it had been booked under other rules.
+    let meant = local(hour(3)).expect("a time");
+    booked.local_start = Some(meant.clone());
+    let told = quorate::wire::meetings::meeting(&booked).local_time_detail;
+    assert!(told.contains(&meant) && told.contains(&local(hour(0)).expect("a time")), "{told}");
+    // Another slot is another time; other people at the same one are not.
+    desk.command(to(&old, hour(1)));
+    let moved = desk.hold().attempt;
+    desk.grants("alice", &moved);
+    assert_eq!(desk.meeting(&old.meeting).and_then(|meeting| meeting.local_start), local(hour(1)));
+    desk.command(update(&moved, &["alice", "bob"]));
+    let updated = desk.hold().attempt;
+    desk.grants("alice", &updated);
+    desk.grants("bob", &updated);
+    let after = desk.meeting(&old.meeting).expect("the row");
+    assert_eq!((after.attendees.len(), after.local_start), (2, local(hour(1))));
 }

@@ -5,16 +5,20 @@ use std::time::Duration;
 
 use quorate::core::availability::Disclosure;
 use quorate::core::coordinator::{Command, Coordinator, Effect, Input, OpId, Reply, ScheduleRequest, Start};
-use quorate::core::ids::{Attempt, MeetingId, ParticipantId, RequestId, SessionId, Ticket};
+use quorate::core::ids::{Attempt, Lineage, MeetingId, ParticipantId, RequestId, SessionId, Ticket};
 use quorate::core::message::{
     AckKind, AgentMessage, Hold, Promise, Query, Refusal, Register, ReleaseCause, SchedulerMessage, Vote,
 };
 use quorate::core::model::{
-    Attendee, FreeTime, Meeting, MeetingSpec, Objective, Options, Preference, Role, Window, WorkingHours,
+    Attendee, EventKind, FreeTime, Meeting, MeetingSpec, Objective, Options, Preference, Role, Window,
+    WorkingHours,
 };
-use quorate::core::record::{AttemptRow, AttemptState, Read, ReadResult};
+use quorate::core::record::{
+    Applied, AttemptRow, AttemptState, Condition, ParticipantRow, Read, ReadResult, Transaction, Write,
+};
 use quorate::core::time::{Instant, Mono, Now, TimeRange, add};
-use quorate::engine::store::{Operation, OperationResult, Store};
+use quorate::core::trace::TraceContext;
+use quorate::engine::store::{EventFilter, Operation, OperationResult, Store};
 use quorate::store::{MemoryDisk, MemoryStore};
 
 pub fn morning() -> Instant {
@@ -103,6 +107,8 @@ pub struct Desk {
     /// Leaves it waiting, until [`Desk::commit`].
     pub slow: bool,
     pub sent: Vec<Sent>,
+    /// The trace of each message that was sent.
+    pub traces: Vec<(SchedulerMessage, Option<TraceContext>)>,
     pub replies: Vec<(Ticket, Reply)>,
     pub alarms: Vec<String>,
     tickets: u64,
@@ -125,6 +131,7 @@ impl Desk {
             waiting: VecDeque::new(),
             slow: false,
             sent: Vec::new(),
+            traces: Vec::new(),
             replies: Vec::new(),
             alarms: Vec::new(),
             tickets: 0,
@@ -188,7 +195,8 @@ impl Desk {
             match effect {
                 Effect::Apply(op, t) => self.waiting.push_back((op, Operation::Apply(t))),
                 Effect::Read(op, read) => self.waiting.push_back((op, Operation::Read(read))),
-                Effect::Send(_, to, message) => {
+                Effect::Send(_, to, message, trace) => {
+                    self.traces.push((message.clone(), trace));
                     self.sent.extend(to.into_iter().map(|p| (p, message.clone())))
                 }
                 Effect::Reply(ticket, reply) => self.replies.push((ticket, reply)),
@@ -212,6 +220,34 @@ impl Desk {
             let effects = self.core.handle(self.now(), input);
             self.carry_out(effects);
         }
+    }
+
+    /// What waits is answered, and what follows waits again.
+    pub fn commit_once(&mut self) {
+        self.commit_group();
+    }
+
+    /// The meetings that wait to be written.
+    pub fn written(&self) -> Vec<MeetingId> {
+        let writes = self.waiting.iter().filter_map(|(_, operation)| match operation {
+            Operation::Apply(transaction) => Some(&transaction.writes),
+            Operation::Read(_) => None,
+        });
+        let meetings = writes.flatten().filter_map(|write| match write {
+            Write::Meeting(row) => Some(row.id.clone()),
+            _ => None,
+        });
+        meetings.collect()
+    }
+
+    /// The store refuses what waits to be written of this meeting, as if its row were another one.
+    pub fn conflicts(&mut self, meeting: &MeetingId) {
+        let is_of = |write: &Write| matches!(write, Write::Meeting(row) if row.id == *meeting);
+        let is_of = |(_, operation): &(OpId, Operation)| matches!(operation, Operation::Apply(transaction) if transaction.writes.iter().any(is_of));
+        let at = self.waiting.iter().position(is_of).expect("a transaction of that meeting");
+        let (op, _) = self.waiting.remove(at).expect("it waits");
+        let condition = Condition::MeetingVersion(meeting.clone(), 1);
+        self.input(Input::Applied(op, Applied::Conflict(condition)));
     }
 
     /// Time goes by, with every timer on its way.
@@ -273,6 +309,8 @@ impl Desk {
             participant: who(name),
             display_name: name.into(),
             time_zone: None,
+            zone_data: None,
+            calendar_problem: String::new(),
             disclosure: Disclosure::FreeBusy,
             journal_id: journal.into(),
             journal_sequence,
@@ -448,11 +486,26 @@ impl Desk {
         deliveries.map(|d| (d.participant.to_string(), d.attempt, d.body.kind())).collect()
     }
 
-    fn read(&mut self, read: Read) -> ReadResult {
+    /// What another life of the store wrote: the participant's journal is not the one that voted.
+    pub fn new_lineage(&mut self, name: &str) {
+        let snapshot = self.store.snapshot().expect("a snapshot");
+        let row = snapshot.participants.into_iter().find(|row| row.id == who(name)).expect("a participant");
+        let row = ParticipantRow { lineage: Lineage(row.lineage.0 + 1), ..row };
+        let transaction = Transaction { conditions: Vec::new(), writes: vec![Write::Participant(row)] };
+        self.store.run(&[Operation::Apply(transaction)]).expect("the store works");
+    }
+
+    pub fn read(&mut self, read: Read) -> ReadResult {
         match self.store.run(&[Operation::Read(read)]).expect("a read").pop() {
             Some(OperationResult::Read(result)) => result,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The meetings that events of this kind tell of, in order.
+    pub fn events(&mut self, kind: EventKind) -> Vec<Meeting> {
+        let page = self.store.reader().events(0, &EventFilter::default(), usize::MAX).expect("events");
+        page.events.into_iter().filter(|row| row.event.kind == kind).map(|row| row.event.meeting).collect()
     }
 
     /// Books the slot with everyone named; all confirms are acknowledged.

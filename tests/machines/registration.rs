@@ -177,6 +177,8 @@ fn an_older_stream_speaks_no_more() {
         participant: who("alice"),
         display_name: String::new(),
         time_zone: None,
+        zone_data: None,
+        calendar_problem: String::new(),
         disclosure: Default::default(),
         journal_id: "journal of alice".into(),
         journal_sequence: 0,
@@ -276,6 +278,44 @@ fn an_ack_of_older_details_ends_neither_what_is_said_nor_what_is_on_its_way() {
     assert_eq!((desk.undelivered().len(), desk.core.undelivered_count()), (0, 0));
 }
 
+/// Found by the simulated world (seed 52396): a copy of the journal registers without the hold, and the decision that
+/// counts its vote is handed in before that registration is on disk.
+#[test]
+fn what_is_being_decided_is_released_to_nobody() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    desk.schedule_at(hour(0), &["alice", "bob"]);
+    let attempt = desk.hold().attempt;
+    desk.grants("bob", &attempt);
+    desk.slow = true;
+    desk.register("bob", 1, &[], &[]);
+    desk.commit();
+    desk.grants("alice", &attempt);
+    desk.commit();
+    assert_eq!(desk.row(&attempt).commit_set, [who("alice"), who("bob")]);
+    desk.slow = false;
+    desk.commit();
+    assert!(desk.released(&attempt).is_empty(), "{:?}", desk.released(&attempt));
+    let confirms = desk.undelivered();
+    assert!(confirms.contains(&("bob".to_owned(), attempt, AckKind::Confirm)), "{confirms:?}");
+}
+
+/// Found by the simulated world (seed 170143): an agent without a journal says its registration twice over one stream, and
+/// the answer to the first one gives it a booking that is called off before the second one is answered.
+#[test]
+fn a_registration_said_twice_over_one_stream_loses_no_release() {
+    let mut desk = Desk::new(&["alice"]);
+    let attempt = desk.book(hour(0), &["alice"]);
+    desk.register_as("alice", "", 0, &[], &[]);
+    assert_eq!(installed(&desk), std::slice::from_ref(&attempt));
+    desk.slow = true;
+    desk.command(Command::Cancel { meeting: attempt.meeting.clone(), version: None });
+    desk.commit();
+    desk.register_as("alice", "", 0, &[], &[]);
+    desk.slow = false;
+    desk.commit();
+    assert_eq!(desk.released(&attempt), [("alice".to_owned(), ReleaseCause::Cancelled)]);
+}
+
 #[test]
 fn changes_elsewhere_do_not_hold_up_a_registration() {
     let mut desk = Desk::new(&["alice"]);
@@ -320,10 +360,12 @@ fn a_repeated_registration_of_a_new_journal_is_still_a_new_life() {
 
 #[test]
 fn no_journal_turns_the_generation_back() {
-    let mut desk = Desk::new(&["alice"]);
-    desk.register_with("alice", 9, |register| register.scheduler_generation = u32::MAX);
-    assert_eq!(desk.core.generation(), 0);
-    assert_eq!((desk.alarms.len(), desk.core.counters().alarms), (1, 1));
+    for unbelievable in [u32::MAX, u32::MAX - 1, 1 << 31] {
+        let mut desk = Desk::new(&["alice"]);
+        desk.register_with("alice", 9, |register| register.scheduler_generation = unbelievable);
+        assert_eq!(desk.core.generation(), 0);
+        assert_eq!((desk.alarms.len(), desk.core.counters().alarms), (1, 1));
+    }
 }
 
 #[test]

@@ -205,6 +205,48 @@ fn holding_a_higher_rank_pushes_and_the_lower_waits_for_it() {
     assert_eq!(desk.answer(low).state, MeetingState::Failed);
 }
 
+/// Found by the simulated world (seed 162729).
+#[test]
+fn nobody_gives_way_to_what_is_being_decided() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    desk.schedule_at(hour(0), &["bob"]);
+    let low = desk.hold().attempt;
+    let urgent = MeetingSpec { priority: 5, ..spec(&["alice", "bob?"], 8) };
+    let high =
+        desk.command(Command::Schedule(Box::new(ScheduleRequest { slot: Some(hour(0)), ..request(urgent) })));
+    let deciding = desk.hold().attempt;
+    desk.grants("alice", &deciding);
+    desk.slow = true;
+    desk.pass(limits::VOTE_GRACE);
+    desk.refuses("bob", &deciding, Refusal::Held(Some(low.clone())));
+    desk.slow = false;
+    desk.commit();
+    assert_eq!(desk.answer(high).state, MeetingState::Confirmed);
+    assert_eq!(desk.state(&low), AttemptState::Holding);
+    assert_eq!(desk.core.counters().pushed, 0);
+}
+
+/// The decision did not come about: then whoever is in the way gives way after all.
+#[test]
+fn a_decision_that_met_something_else_pushes_what_it_waited_for() {
+    let mut desk = Desk::new(&["alice", "bob", "carol"]);
+    desk.book(hour(0), &["alice"]);
+    desk.schedule_at(hour(0), &["bob"]);
+    let low = desk.hold().attempt;
+    let urgent = MeetingSpec { priority: 5, ..spec(&["alice?", "bob?", "carol"], 8) };
+    desk.command(Command::Schedule(Box::new(ScheduleRequest { slot: Some(hour(0)), ..request(urgent) })));
+    let deciding = desk.hold().attempt;
+    desk.grants("alice", &deciding);
+    desk.grants("carol", &deciding);
+    desk.slow = true;
+    desk.pass(limits::VOTE_GRACE);
+    desk.refuses("bob", &deciding, Refusal::Held(Some(low.clone())));
+    desk.slow = false;
+    desk.commit();
+    assert_eq!(desk.state(&low), AttemptState::Aborted);
+    assert_eq!(desk.core.counters().pushed, 1);
+}
+
 /// The lower rank asks first; the agent hears the higher one first. Returns the attempts, lower rank first.
 fn two_holds(desk: &mut Desk) -> (quorate::core::ids::Ticket, [quorate::core::ids::Attempt; 2]) {
     let one = Options { max_attempts: 1, ..options() };

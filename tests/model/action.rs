@@ -31,7 +31,10 @@ pub enum Action {
     /// The agent connects and registers.
     Connect(usize),
     Lose(usize, To),
+    /// The next message has a second copy, which stays on its way.
     Duplicate(usize, To),
+    /// A second copy comes in.
+    Copy(usize, To),
     Break(usize),
     CrashAgent(usize),
     LoseJournal(usize),
@@ -111,6 +114,12 @@ impl Action {
                 all.push(Self::Duplicate(index, to));
             }
         }
+        if !link.copies_to_agent.is_empty() {
+            all.push(Self::Copy(index, To::Agent));
+        }
+        if !link.copies_to_scheduler.is_empty() {
+            all.push(Self::Copy(index, To::Scheduler));
+        }
         if let Some((_, said)) = link.gone.front() {
             if !said.is_empty() {
                 all.push(Self::Late(index));
@@ -157,10 +166,12 @@ impl Action {
                 take(left, |b| &mut b.duplicates);
                 let link = &mut world.links[index];
                 match to {
-                    To::Agent => link.to_agent.extend(link.to_agent.front().cloned()),
-                    To::Scheduler => link.to_scheduler.extend(link.to_scheduler.front().cloned()),
+                    To::Agent => link.copies_to_agent.extend(link.to_agent.front().cloned()),
+                    To::Scheduler => link.copies_to_scheduler.extend(link.to_scheduler.front().cloned()),
                 }
             }
+            Self::Copy(index, To::Agent) => world.copy_to_agent(index),
+            Self::Copy(index, To::Scheduler) => world.copy_to_scheduler(index),
             Self::Break(index) => {
                 take(left, |b| &mut b.breaks);
                 world.break_stream(index);
@@ -195,7 +206,14 @@ impl Action {
             To::Agent => world.links[index].to_agent.front().map(|m| words::to_agent(&m.0)),
             To::Scheduler => world.links[index].to_scheduler.front().map(|m| words::to_scheduler(&m.0)),
         };
+        let copy = |index: usize, to: To| match to {
+            To::Agent => world.links[index].copies_to_agent.front().map(|m| words::to_agent(&m.0)),
+            To::Scheduler => {
+                world.links[index].copies_to_scheduler.front().map(|m| words::to_scheduler(&m.0))
+            }
+        };
         let what = match self {
+            Self::Copy(index, to) => copy(index, to),
             Self::ToAgent(index) => head(index, To::Agent),
             Self::ToScheduler(index) => head(index, To::Scheduler),
             Self::Lose(index, to) | Self::Duplicate(index, to) => head(index, to),
@@ -225,6 +243,8 @@ impl fmt::Display for Action {
             Self::Lose(index, To::Scheduler) => write!(f, "LOST on its way from p{index}:"),
             Self::Duplicate(index, To::Agent) => write!(f, "TWICE to p{index}:"),
             Self::Duplicate(index, To::Scheduler) => write!(f, "TWICE from p{index}:"),
+            Self::Copy(index, To::Agent) => write!(f, "p{index} hears AGAIN"),
+            Self::Copy(index, To::Scheduler) => write!(f, "scheduler hears AGAIN of p{index}"),
             Self::Break(index) => write!(f, "p{index}'s stream BREAKS"),
             Self::CrashAgent(index) => write!(f, "p{index} CRASHES"),
             Self::LoseJournal(index) => write!(f, "p{index} LOSES ITS JOURNAL"),

@@ -28,6 +28,8 @@ pub struct Report {
     pub found: Option<Counterexample>,
     /// The fingerprints of all worlds, each the least over all orders of the participants.
     pub worlds: BTreeSet<u64>,
+    /// The fingerprints of all that the scheduler with its store, and each agent, ever was, if that was asked for.
+    pub parts: BTreeSet<u64>,
 }
 
 /// What does not hold, and how to get there.
@@ -46,6 +48,7 @@ struct Step {
     action: Action,
     fingerprint: u64,
     least: u64,
+    parts: Vec<u64>,
     /// If it was not known before the batch.
     new: Option<World>,
     broken: Vec<String>,
@@ -58,6 +61,7 @@ type Found = (Vec<Step>, Vec<(u32, Option<Vec<String>>)>);
 pub struct Explorer<'a> {
     setting: &'a Setting,
     symmetric: bool,
+    with_parts: bool,
     nodes: Vec<Node>,
     known: HashMap<u64, u32>,
     edges: Vec<(u32, u32)>,
@@ -77,14 +81,20 @@ impl<'a> Explorer<'a> {
             time: Duration::ZERO,
             found: None,
             worlds: BTreeSet::new(),
+            parts: BTreeSet::new(),
         };
         let (nodes, known, edges, settled) = (Vec::new(), HashMap::new(), Vec::new(), Vec::new());
-        Self { setting, symmetric: true, nodes, known, edges, settled, report }
+        Self { setting, symmetric: true, with_parts: false, nodes, known, edges, settled, report }
     }
 
     /// Tells worlds apart that differ only by who is who.
     pub fn by_name(self) -> Self {
         Self { symmetric: false, ..self }
+    }
+
+    /// Collects what each part ever was.
+    pub fn with_parts(self) -> Self {
+        Self { with_parts: true, ..self }
     }
 
     /// Explores everything within the setting's bounds, or up to the first thing that does not hold.
@@ -161,12 +171,14 @@ impl<'a> Explorer<'a> {
                 let (own, least) = after.fingerprint();
                 let fingerprint = if self.symmetric { least } else { own };
                 let new = !self.known.contains_key(&fingerprint);
+                let parts = if new && self.with_parts { after.parts() } else { Vec::new() };
                 let broken = if new { after.check() } else { after.broken.clone() };
                 steps.push(Step {
                     from: *from,
                     action,
                     fingerprint,
                     least,
+                    parts,
                     new: new.then_some(after),
                     broken,
                 });
@@ -176,10 +188,11 @@ impl<'a> Explorer<'a> {
     }
 
     fn take(&mut self, step: Step, next: &mut Vec<(u32, World)>) {
-        let Step { from, action, fingerprint, least, new, broken } = step;
+        let Step { from, action, fingerprint, least, parts, new, broken } = step;
         if self.report.found.is_some() {
             return;
         }
+        self.report.parts.extend(parts);
         if !broken.is_empty() {
             return self.found(from, Some(action), broken);
         }

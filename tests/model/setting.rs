@@ -19,7 +19,7 @@ pub struct Bounds {
     pub faults: u8,
     /// Messages that vanish from a stream that stays.
     pub losses: u8,
-    /// Messages that come a second time, behind all that follow them.
+    /// Messages that come a second time, at any time while the stream stays.
     pub duplicates: u8,
     /// Streams that break; what the agent said before may still come in, or not.
     pub breaks: u8,

@@ -106,15 +106,35 @@ pub fn small() -> Vec<Setting> {
     ]
 }
 
-/// For `MODEL=full`.
-pub fn full() -> Vec<Setting> {
+/// Explored with agents that hear at once, and with agents that hear at any time.
+pub fn late_and_at_once() -> Vec<Setting> {
+    vec![
+        required("two meetings, 2 participants", 2, &[FIRST, SECOND], NO_FAULT),
+        required("one meeting, 2 participants, a message lost or twice", 2, &[FIRST], ONE_LOST_OR_TWICE),
+    ]
+}
+
+/// A message lost and another one twice.
+const LOST_AND_TWICE: Bounds = Bounds { faults: 2, ..ONE_LOST_OR_TWICE };
+
+/// For `MODEL=wide`: two meetings and three participants, in any order, and with a lost or doubled message.
+pub fn wide() -> Vec<Setting> {
     let both = [FIRST, SECOND];
     let any_order = Bounds { agents_hear_at_once: false, ..NO_FAULT };
-    let timers = Bounds { scheduler_timers: 1, agent_timers: 1, ..NO_FAULT };
     vec![
-        required("two meetings, 2 participants, a lease runs out and an early timer", 2, &both, timers),
         required("two meetings, 3 participants, any order", 3, &both, any_order),
         required("two meetings, 3 participants, a message lost or twice", 3, &both, ONE_LOST_OR_TWICE),
+        required("two meetings, 2 participants, a message lost and one twice", 2, &both, LOST_AND_TWICE),
+    ]
+}
+
+/// For `MODEL=full`, besides.
+pub fn full() -> Vec<Setting> {
+    let both = [FIRST, SECOND];
+    let timers = Bounds { scheduler_timers: 1, agent_timers: 1, ..NO_FAULT };
+    vec![
+        required("two meetings, 3 participants, a message lost and one twice", 3, &both, LOST_AND_TWICE),
+        required("two meetings, 2 participants, a lease runs out and an early timer", 2, &both, timers),
         required("two meetings, 2 participants, any one fault", 2, &both, ANY_FAULT),
         booked("a move and a race, 2 participants, any one fault", &MOVE, ANY_FAULT),
         booked("a move over itself, 2 participants, any one fault", &MOVE_OVER_ITSELF, ANY_FAULT),

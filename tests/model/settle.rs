@@ -47,6 +47,10 @@ fn deliver(world: &mut World, ask: &mut impl FnMut(&mut World, usize)) -> bool {
             world.deliver_to_agent(index);
         } else if !link.to_scheduler.is_empty() {
             world.deliver_to_scheduler(index);
+        } else if !link.copies_to_agent.is_empty() {
+            world.copy_to_agent(index);
+        } else if !link.copies_to_scheduler.is_empty() {
+            world.copy_to_scheduler(index);
         } else {
             continue;
         }

@@ -14,6 +14,7 @@ pub fn operation(operation: &Operation) -> String {
 fn write(write: &Write) -> Option<String> {
     Some(match write {
         Write::Meeting(meeting) => format!("meeting {} {:?}", meeting.id, meeting.state),
+        Write::Series(series) => format!("series {} is {:?}", series.id, series.state),
         Write::Attempt(row) => format!("{} {:?} C={:?}", row.attempt, row.state, row.commit_set),
         Write::AttemptState(attempt, state) => format!("{attempt} {state:?}"),
         Write::Booking(row) => format!("{} booked by {}", row.participant, row.attempt),

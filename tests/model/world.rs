@@ -29,6 +29,9 @@ pub struct Link {
     sessions: u64,
     pub to_agent: VecDeque<OnItsWay<SchedulerMessage>>,
     pub to_scheduler: VecDeque<OnItsWay<AgentMessage>>,
+    /// Second copies, which come in at any time while the stream stays: behind all, or before what was said before.
+    pub copies_to_agent: VecDeque<OnItsWay<SchedulerMessage>>,
+    pub copies_to_scheduler: VecDeque<OnItsWay<AgentMessage>>,
     /// Streams that are gone, and what was said over them and may still come in.
     pub gone: VecDeque<(SessionId, VecDeque<OnItsWay<AgentMessage>>)>,
 }
@@ -148,8 +151,8 @@ impl World {
                 }
                 Effect::Read(op, read) => self.queue(op, Operation::Read(read)),
                 // A notice binds nobody, and changes nothing at an agent.
-                Effect::Send(_, _, SchedulerMessage::Notice(_)) => {}
-                Effect::Send(session, to, message) => {
+                Effect::Send(_, _, SchedulerMessage::Notice(_), _) => {}
+                Effect::Send(session, to, message, _) => {
                     let lanes = self.lanes(&message);
                     let message = Arc::new((message, lanes));
                     for index in to.iter().map(index_of) {
@@ -341,6 +344,21 @@ impl World {
         }
     }
 
+    /// A second copy comes in at the agent.
+    pub fn copy_to_agent(&mut self, index: usize) {
+        if let Some(message) = self.links[index].copies_to_agent.pop_front() {
+            self.with_agent(index, |agent| agent.receive(message.0.clone()));
+        }
+    }
+
+    /// A second copy comes in at the scheduler.
+    pub fn copy_to_scheduler(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        if let (Some(session), Some(message)) = (link.session, link.copies_to_scheduler.pop_front()) {
+            self.hear(session, message.0.clone());
+        }
+    }
+
     pub fn deliver_to_scheduler(&mut self, index: usize) {
         let link = &mut self.links[index];
         if let (Some(session), Some(message)) = (link.session, link.to_scheduler.pop_front()) {
@@ -371,7 +389,9 @@ impl World {
     pub fn break_stream(&mut self, index: usize) {
         let link = &mut self.links[index];
         link.to_agent.clear();
-        let said = std::mem::take(&mut link.to_scheduler);
+        link.copies_to_agent.clear();
+        let mut said = std::mem::take(&mut link.to_scheduler);
+        said.append(&mut link.copies_to_scheduler);
         if let Some(session) = link.session.take() {
             link.gone.push_back((session, said));
         }
@@ -416,6 +436,8 @@ impl World {
             (link.session, link.gone) = (None, VecDeque::new());
             link.to_agent.clear();
             link.to_scheduler.clear();
+            link.copies_to_agent.clear();
+            link.copies_to_scheduler.clear();
             self.with_agent(index, |agent| {
                 agent.disconnected();
                 Vec::new()
@@ -518,6 +540,15 @@ impl World {
         found
     }
 
+    /// The scheduler with its store, and each agent, as the least over all orders of the participants.
+    pub fn parts(&self) -> Vec<u64> {
+        let least = |lanes: Lanes| lanes.into_iter().min().unwrap_or_default();
+        let agents = self.agents.iter().enumerate().take(self.participants);
+        let agents = agents.map(|(index, agent)| least(fingerprint::of_participant(index, agent.lanes)));
+        let scheduler = least(fingerprint::chain(self.scheduler.lanes, self.disk.lanes));
+        agents.chain([scheduler]).collect()
+    }
+
     /// As it is, and the least over all orders of the participants: worlds that differ only by who is who have the
     /// same.
     pub fn fingerprint(&self) -> (u64, u64) {
@@ -528,6 +559,10 @@ impl World {
             link.to_agent.iter().for_each(|m| chain(m.1));
             chain([1; LANES]);
             link.to_scheduler.iter().for_each(|m| chain(m.1));
+            chain([2; LANES]);
+            link.copies_to_agent.iter().for_each(|m| chain(m.1));
+            chain([3; LANES]);
+            link.copies_to_scheduler.iter().for_each(|m| chain(m.1));
             for (session, said) in &link.gone {
                 chain([session.0 / 10 + 2; LANES]);
                 said.iter().for_each(|m| chain(m.1));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use quorate::core::availability::Disclosure;
 use quorate::core::ids::Attempt;
 use quorate::core::invariants::AgentView;
-use quorate::core::message::{AgentMessage, Refusal, Vote};
+use quorate::core::message::{AgentMessage, Origin, Refusal, Vote};
 use quorate::core::participant::{Journal, JournalRecord, OwnTime, Participant, Profile};
 use quorate::core::time::TimeRange;
 
@@ -39,13 +39,14 @@ pub struct Agent {
     pub ended: bool,
     lost: BTreeSet<Attempt>,
     lives: u32,
+    starts: u32,
 }
 
 impl Agent {
     pub fn new(index: usize, host: usize, small: bool, busy: Vec<TimeRange>) -> Self {
         let id = if small { String::new() } else { format!("journal-{index}-0") };
         let disk = Journal { id, ..Journal::default() };
-        Self {
+        let mut agent = Self {
             who: index,
             host,
             small,
@@ -56,6 +57,19 @@ impl Agent {
             ended: false,
             lost: BTreeSet::new(),
             lives: 0,
+            starts: 0,
+        };
+        agent.start();
+        agent
+    }
+
+    /// A process starts on the journal. A small one does not name itself.
+    fn start(&mut self) {
+        self.starts += 1;
+        self.machine = Participant::new(profile(self.who), self.disk.clone());
+        if !self.small {
+            let process = format!("process-{}-{}-{}", self.who, self.host, self.starts);
+            self.machine.set_origin(Origin { process, number: 0 });
         }
     }
 
@@ -63,7 +77,9 @@ impl Agent {
     pub fn twin(&self, host: usize, disk: Journal) -> Self {
         let machine = Participant::new(profile(self.who), disk.clone());
         let (calendar, lost) = (self.calendar.clone(), BTreeSet::new());
-        Self { host, machine, disk, calendar, superseded: false, ended: false, lost, ..*self }
+        let mut twin = Self { host, machine, disk, calendar, superseded: false, ended: false, lost, ..*self };
+        twin.start();
+        twin
     }
 
     /// From now on this process speaks for the participant: what the one before had promised and this one has not is
@@ -90,7 +106,7 @@ impl Agent {
             let had = self.view();
             self.takes_over(&had);
         }
-        self.machine = Participant::new(profile(self.who), self.disk.clone());
+        self.start();
         self.superseded = false;
     }
 

@@ -16,6 +16,11 @@ pub fn run(seed: u64, only: Option<&[usize]>, print: bool, full: bool) -> Outcom
     World::new(Plan::new(seed, only), Trace::new(print, full)).run()
 }
 
+/// The same with every command part of a trace, or none.
+pub fn run_traced(seed: u64, traced: bool) -> Outcome {
+    World::new(Plan { traced, ..Plan::new(seed, None) }, Trace::new(false, true)).run()
+}
+
 /// One run; a panic is what went wrong.
 pub fn caught(seed: u64, only: Option<&[usize]>) -> Outcome {
     catch_unwind(AssertUnwindSafe(|| run(seed, only, false, false))).unwrap_or_else(|panic| {

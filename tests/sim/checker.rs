@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate::core::checks;
-use quorate::core::ids::{Attempt, Epoch, Lineage, MeetingId, ParticipantId, SessionId};
+use quorate::core::ids::{Attempt, Epoch, Lineage, MeetingId, ParticipantId, SeriesId, SessionId};
 use quorate::core::invariants::{self, AgentView, CountedVote, Decisions, StoreView, Violation};
-use quorate::core::message::{AgentMessage, Register, Vote};
+use quorate::core::message::{AgentMessage, Origin, Register, Vote};
 use quorate::core::participant::PromiseState;
 use quorate::core::record::{
     Applied, AttemptRow, AttemptState, BookingRow, ParticipantRow, Read, ReadResult, Write,
 };
+use quorate::core::series::Series;
 use quorate::core::time::{Instant, Mono};
 use quorate::engine::store::{Operation, OperationResult, Store};
 use quorate::store::MemoryStore;
@@ -23,11 +24,14 @@ struct Registration {
     lineage: i64,
     journal: String,
     sequence: u64,
+    origin: Origin,
 }
 
 /// What a message was to the scheduler.
 pub enum Heard {
     NewLineage,
+    /// A registration of a journal that has said more since: it comes late, or the journal went back.
+    WentBack,
     /// It came over a stream that does not speak for the participant.
     Stale,
     Counted,
@@ -36,11 +40,13 @@ pub enum Heard {
 #[derive(Default)]
 pub struct Checker {
     pub store: StoreView,
+    pub series: BTreeMap<SeriesId, Series>,
     pub agents: Vec<AgentView>,
     decisions: Decisions,
     held_since: BTreeMap<(ParticipantId, Attempt), Mono>,
     registrations: BTreeMap<ParticipantId, Registration>,
-    cast: BTreeMap<(ParticipantId, Attempt), (Epoch, Lineage)>,
+    /// Every yes: one that comes in while the decision is on its way takes nothing from an earlier one.
+    cast: BTreeMap<(ParticipantId, Attempt), BTreeSet<(Epoch, Lineage)>>,
     /// The journals' lives, as the store has them.
     lineages: BTreeMap<ParticipantId, Lineage>,
     pub found: Vec<Violation>,
@@ -49,6 +55,9 @@ pub struct Checker {
     lost_decisions: BTreeSet<Attempt>,
     /// Bookings of the copy that its later life had ended.
     ended_bookings: BTreeSet<(ParticipantId, Attempt)>,
+    /// Bookings that an agent takes for released, by what a process beside it heard from a life of the store that was lost.
+    passed_over: BTreeSet<(ParticipantId, Attempt)>,
+    was_restored: bool,
     /// How many attempts of each meeting were judged by its log.
     judged: BTreeMap<MeetingId, u32>,
     /// Whether the store changed, and which agents did.
@@ -67,15 +76,28 @@ impl Checker {
         self.changed.insert(index);
     }
 
+    /// Two processes spoke for the participant, and one of them does not take this booking: it holds the number for over.
+    /// That has no cure if the store was put back as well (`docs/reliability.md`), and has to be explained otherwise.
+    pub fn pass_over(&mut self, participant: &ParticipantId, attempt: &Attempt) {
+        if self.was_restored {
+            self.passed_over.insert((participant.clone(), attempt.clone()));
+            let mut agents = std::mem::take(&mut self.agents);
+            agents.iter_mut().for_each(|view| self.mark_orphans(view));
+            self.agents = agents;
+        }
+    }
+
     fn mark_orphans(&self, view: &mut AgentView) {
         view.orphaned.clone_from(&self.lost_decisions);
-        let ended = self.ended_bookings.iter().filter(|(who, _)| *who == view.participant);
+        let ended = self.ended_bookings.iter().chain(&self.passed_over);
+        let ended = ended.filter(|(who, _)| *who == view.participant);
         view.orphaned.extend(ended.map(|(_, attempt)| attempt.clone()));
     }
 
     /// The store is put back to what it was: its later life explains what agents know of it.
     /// Returns whether a decision is lost with it.
     pub fn restored(&mut self, old: StoreView) -> bool {
+        self.was_restored = true;
         let known = self.lost_decisions.len();
         let decided =
             |row: &AttemptRow| matches!(row.state, AttemptState::Committed | AttemptState::Superseded);
@@ -105,6 +127,7 @@ impl Checker {
                 lineage: row.lineage.0,
                 journal: row.journal_id.clone(),
                 sequence: row.journal_sequence,
+                origin: Origin::default(),
             };
             (row.id.clone(), registration)
         };
@@ -114,8 +137,7 @@ impl Checker {
     /// A message comes in at the scheduler.
     pub fn heard(&mut self, session: SessionId, message: &AgentMessage) -> Heard {
         if let AgentMessage::Register(register) = message {
-            let new = self.registered(session, register);
-            return if new { Heard::NewLineage } else { Heard::Counted };
+            return self.registered(session, register);
         }
         let Some(registration) = self.registrations.get_mut(message.participant()) else {
             return Heard::Stale;
@@ -128,7 +150,7 @@ impl Checker {
                 registration.sequence = registration.sequence.max(*sequence);
                 if *vote == Vote::Granted {
                     let cast = (Epoch(registration.epoch), Lineage(registration.lineage));
-                    self.cast.insert((participant.clone(), attempt.clone()), cast);
+                    self.cast.entry((participant.clone(), attempt.clone())).or_default().insert(cast);
                 }
             }
             AgentMessage::Ack { sequence, .. } | AgentMessage::Withdraw { sequence, .. } => {
@@ -140,17 +162,29 @@ impl Checker {
         Heard::Counted
     }
 
-    fn registered(&mut self, session: SessionId, register: &Register) -> bool {
+    fn registered(&mut self, session: SessionId, register: &Register) -> Heard {
         let known = self.registrations.entry(register.participant.clone()).or_default();
-        let same = !register.journal_id.is_empty()
-            && known.journal == register.journal_id
-            && known.sequence <= register.journal_sequence;
+        if register.origin.is_late(&known.origin) {
+            return Heard::Stale;
+        }
+        let same_journal = !register.journal_id.is_empty() && known.journal == register.journal_id;
+        let same = same_journal && known.sequence <= register.journal_sequence;
+        known.origin.clone_from(&register.origin);
         known.session = Some(session);
         known.epoch += 1;
         known.lineage += i64::from(!same);
         known.journal.clone_from(&register.journal_id);
         known.sequence = register.journal_sequence;
-        !same
+        match (same_journal, same) {
+            (_, true) => Heard::Counted,
+            (true, false) => Heard::WentBack,
+            (false, false) => Heard::NewLineage,
+        }
+    }
+
+    /// Of the registration that was heard last.
+    pub fn epoch(&self, participant: &ParticipantId) -> Option<Epoch> {
+        self.registrations.get(participant).map(|known| Epoch(known.epoch))
     }
 
     pub fn closed(&mut self, session: SessionId) {
@@ -173,6 +207,8 @@ impl Checker {
             let applied = results.map(|r| &r[index]) == Some(&OperationResult::Applied(Applied::Yes));
             if applied {
                 self.judge_aborts(&transaction.writes);
+                let whole = checks::series_decided_whole(&self.series, &transaction.writes);
+                self.found.extend(whole);
             }
             for write in &transaction.writes {
                 self.refresh(store, write);
@@ -183,6 +219,10 @@ impl Checker {
                             row.map(|row| checks::decided_with_deliveries(row, &transaction.writes));
                         self.found.extend(undelivered.into_iter().flatten());
                     }
+                    Write::Series(_) => {
+                        let snapshot = self.read_series(store, write);
+                        self.series.extend(snapshot);
+                    }
                     Write::Participant(row) if applied => {
                         self.lineages.insert(row.id.clone(), row.lineage);
                     }
@@ -190,7 +230,7 @@ impl Checker {
                         let counted = |participant: &ParticipantId| CountedVote {
                             attempt: row.attempt.clone(),
                             participant: participant.clone(),
-                            cast: self.cast.get(&(participant.clone(), row.attempt.clone())).copied(),
+                            cast: self.counted(participant, &row.attempt),
                             lineage: self.lineages.get(participant).copied().unwrap_or_default(),
                         };
                         votes.extend(row.commit_set.iter().map(counted));
@@ -206,15 +246,35 @@ impl Checker {
         self.store.deliveries = snapshot.deliveries;
     }
 
+    /// A series as the store has it.
+    fn read_series(&self, store: &mut MemoryStore, write: &Write) -> Option<(SeriesId, Series)> {
+        let Write::Series(series) = write else { return None };
+        match read(store, Read::Series(series.id.clone())) {
+            ReadResult::Series(found) => found.map(|found| (found.0.id.clone(), found.0)),
+            other => panic!("a series was answered by {other:?}"),
+        }
+    }
+
+    /// The yes that a decision may rest on, or else the last one.
+    fn counted(&self, participant: &ParticipantId, attempt: &Attempt) -> Option<(Epoch, Lineage)> {
+        let all = self.cast.get(&(participant.clone(), attempt.clone()))?;
+        let lineage = self.lineages.get(participant).copied().unwrap_or_default();
+        all.iter().rev().find(|(_, cast)| *cast == lineage).or(all.last()).copied()
+    }
+
     /// Attempts that were given up, by the log that their meetings keep. `self.store` is as it was before.
     fn judge_aborts(&mut self, writes: &[Write]) {
         for write in writes {
             let Write::Meeting(meeting) = write else { continue };
-            let judged = self.judged.insert(meeting.id.clone(), meeting.attempts).unwrap_or_default();
-            for entry in meeting.attempt_log.iter().filter(|entry| entry.number > judged) {
+            // A change of the booked meeting may be written between two attempts to move it, and tells of neither.
+            let judged_to = self.judged.entry(meeting.id.clone()).or_default();
+            let judged = std::mem::replace(judged_to, meeting.attempts.max(*judged_to));
+            for (index, entry) in meeting.attempt_log.iter().enumerate().filter(|(_, e)| e.number > judged) {
+                // The log of a change comes with its end, several attempts at once: the last entry tells of the last row.
+                let later = meeting.attempt_log[index + 1..].iter().filter(|l| l.slot == entry.slot).count();
                 let rows = self.store.attempts.values().rev();
                 let mut rows = rows.filter(|row| row.attempt.meeting == meeting.id && row.slot == entry.slot);
-                if let Some(row) = rows.next() {
+                if let Some(row) = rows.nth(later) {
                     self.found.extend(checks::aborts_are_needed(row, entry));
                     // Who pushed is known only in the transaction that gives way.
                     if writes.contains(&Write::AttemptState(row.attempt.clone(), AttemptState::Aborted)) {

@@ -196,7 +196,7 @@ impl Plan {
             Kind::Journal => Happening::LoseJournal(agent),
             Kind::Unregister => Happening::Unregister(agent),
             Kind::CrashScheduler => Happening::CrashScheduler,
-            Kind::Second => Happening::SecondScheduler,
+            Kind::Second => Happening::SecondScheduler { at_hold: chance(random, 600) },
             Kind::Drain => Happening::Drain(random.below(6_000)),
             Kind::Restore => return self.add_restore(random, at),
             Kind::Echo => Happening::Echo(host),
@@ -235,7 +235,9 @@ impl Plan {
     /// The store is copied, goes on, often through a restart, and is put back.
     fn add_restore(&mut self, random: &mut Random, at: Mono) {
         let after = |millis: u64| at + Duration::from_millis(millis);
-        self.events.push((at, Happening::BackupStore { then_crash: chance(random, 700) }));
-        self.events.push((after(2_000 + random.below(25_000)), Happening::RestoreStore));
+        self.events.push((at, Happening::BackupStore { then_crash: chance(random, 800) }));
+        // Soon, while what was HOLDING in the copy is sought by both lives; or when all that is long over.
+        let longest = pick(random, &[4_000, 8_000, 25_000]);
+        self.events.push((after(500 + random.below(longest)), Happening::RestoreStore));
     }
 }

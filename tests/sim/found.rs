@@ -89,7 +89,7 @@ impl Small {
             let (op, operation) = match effect {
                 Effect::Apply(op, transaction) => (op, Operation::Apply(transaction)),
                 Effect::Read(op, read) => (op, Operation::Read(read)),
-                Effect::Send(_, _, message) => {
+                Effect::Send(_, _, message, _) => {
                     self.sent.push(message);
                     continue;
                 }
@@ -119,6 +119,8 @@ fn registers_as(who: usize, journal_sequence: u64) -> AgentMessage {
         participant: name(who),
         display_name: String::new(),
         time_zone: None,
+        zone_data: None,
+        calendar_problem: String::new(),
         disclosure: Disclosure::FreeBusy,
         journal_id: "journal".into(),
         journal_sequence,

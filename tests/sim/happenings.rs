@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use quorate::core::coordinator::{Input, Refused, Reply};
+use quorate::core::coordinator::{Command, Input, Refused, Reply};
 use quorate::core::model::MeetingState;
 use quorate::core::random::Random;
 use quorate::core::record::AttemptState;
 use quorate::core::time::TimeRange;
+use quorate::core::trace::{SpanId, TraceContext, TraceId, Traced};
 
 use super::agent::Agent;
 use super::organizers::Call;
 use super::plan::Happening;
 use super::trace;
-use super::world::{Host, World};
+use super::world::{Event, Host, World};
 
 impl World {
     /// Every item has chances of its own: leaving one out changes those of no other.
@@ -22,6 +23,12 @@ impl World {
         let call = match happening {
             Happening::Schedule(wish) => Some(self.organizers.schedule(now, random, *wish)),
             Happening::Repeat { other_body } => self.organizers.repeat(now, random, other_body),
+            Happening::ScheduleSeries(wish) => Some(self.organizers.schedule_series(now, random, *wish)),
+            Happening::RepeatSeries => self.organizers.repeat_series(now, random),
+            Happening::CancelSeries => self.organizers.cancel_series(now, random),
+            Happening::MoveSeries { options } => {
+                self.organizers.move_series(now, random, &self.plan, options)
+            }
             Happening::Find(wish) => Some(self.organizers.find(now, *wish)),
             Happening::Reschedule { named, options } => {
                 self.organizers.reschedule(now, random, &self.plan, named, options)
@@ -30,7 +37,13 @@ impl World {
             Happening::Cancel => {
                 let meetings = self.checker.store.meetings.values();
                 let sought = meetings.filter(|m| m.state == MeetingState::Scheduling).map(|m| m.id.clone());
-                let sought = sought.collect();
+                // First of all one that is about to be displaced: its displacer must notice.
+                let holding =
+                    self.checker.store.attempts.values().filter(|row| row.state == AttemptState::Holding);
+                let overlaid = holding.flat_map(|row| row.displaces.iter().map(move |old| (row, old)));
+                let overlaid = overlaid.filter(|(row, old)| row.attempt.meeting != old.meeting);
+                let overlaid = overlaid.map(|(_, old)| old.meeting.clone());
+                let sought = overlaid.chain(sought).collect();
                 self.organizers.cancel(now, random, sought)
             }
             Happening::HangUp => {
@@ -55,7 +68,8 @@ impl World {
     fn fault(&mut self, random: &mut Random, fault: Happening) {
         match fault {
             Happening::CrashScheduler => self.crash_current(),
-            Happening::SecondScheduler => self.second_scheduler(),
+            Happening::SecondScheduler { at_hold: true } => self.scheduler.second_next = true,
+            Happening::SecondScheduler { at_hold: false } => self.second_scheduler(),
             Happening::Drain(millis) => self.drain(Duration::from_millis(millis)),
             Happening::BackupStore { then_crash } => self.scheduler.backup_next = Some(then_crash),
             Happening::Echo(host) => self.echo(host),
@@ -133,6 +147,14 @@ impl World {
         self.tally.saw("a second process spoke for a participant");
         let had = self.agents[before].view();
         self.agents[agent].takes_over(&had);
+        self.installing.insert(agent);
+        if !self.faults {
+            // The operator keeps the one that the scheduler listens to.
+            self.agents[before].ended = true;
+            self.agents[agent].ended = false;
+            self.agents[agent].superseded = true;
+            self.after(Duration::from_millis(500), Event::Revive(agent));
+        }
         self.show(agent);
     }
 
@@ -144,6 +166,15 @@ impl World {
         };
         self.trace.line(self.now, format_args!("organizer {ticket:?} {}", trace::words(&command)));
         self.organizers.handed(ticket, life);
+        let context = TraceContext {
+            trace: TraceId([1; 16]),
+            span: SpanId((ticket.0 + 1).to_be_bytes()),
+            sampled: true,
+        };
+        let command = match self.plan.traced {
+            true => Command::Within(Traced { context, record: true }, Box::new(command)),
+            false => command,
+        };
         self.input(life, Input::Command { ticket, command, deadline: Some(deadline) });
     }
 

@@ -17,7 +17,9 @@ impl World {
     pub(super) fn send_to_scheduler(&mut self, agent: usize, message: AgentMessage) {
         let host = self.agents[agent].host;
         let Some(session) = self.hosts[host].session else { return };
-        for at in self.arrivals(session, UP) {
+        // No stream says a registration twice; who names no process could not tell (the shipped agent does).
+        let once = self.agents[agent].small && matches!(message, AgentMessage::Register(_));
+        for at in self.arrivals(session, UP, once) {
             self.at(at, Event::ToScheduler(session, message.clone()));
         }
         self.fault_at_message(host);
@@ -41,7 +43,14 @@ impl World {
         if !self.faults || !chance(random, self.plan.rates.fault_at_vote) {
             return;
         }
-        match random.below(4) {
+        let journals = self.plan.rates.journal_at_crash > 0;
+        match random.below(if journals { 8 } else { 4 }) {
+            4.. => {
+                let soon = millis(random, 1, 60);
+                let down = millis(random, 1, 150);
+                self.after(soon, Event::LoseJournal(agent));
+                self.after(soon + down, Event::StartHost(host));
+            }
             0 => {
                 let length = random.between(limits::LEASE, limits::LEASE * 6);
                 self.partition(host, [false, true], length);
@@ -70,7 +79,9 @@ impl World {
         let Some(host) = self.links.get(&session).map(|link| link.host) else { return };
         for participant in to {
             let Some(agent) = self.agent_on(host, participant) else { continue };
-            for at in self.arrivals(session, 1 - UP) {
+            // Said once, and nothing follows it: what is lost with a stream that stays could never be made up for.
+            let last = matches!(message, SchedulerMessage::Superseded { .. });
+            for at in self.arrivals(session, 1 - UP, last) {
                 self.at(at, Event::ToAgent(session, agent, message.clone()));
             }
             if matches!(message, SchedulerMessage::Hold(_) | SchedulerMessage::Confirm { .. }) {
@@ -83,7 +94,8 @@ impl World {
     }
 
     /// When copies of a message arrive: once and in order over a stream as it is, any way in a harsh network.
-    fn arrivals(&mut self, session: SessionId, direction: usize) -> Vec<Mono> {
+    /// What has to arrive does so, unless the stream breaks before.
+    fn arrivals(&mut self, session: SessionId, direction: usize, has_to: bool) -> Vec<Mono> {
         let (faults, now) = (self.faults, self.now);
         let Some(link) = self.links.get_mut(&session) else { return Vec::new() };
         let host = &mut self.hosts[link.host];
@@ -95,7 +107,7 @@ impl World {
         };
         let cut = host.cut[direction].filter(|until| *until > now);
         let at = cut.unwrap_or(now) + delay;
-        if !(rates.harsh && faults) {
+        if !(rates.harsh && faults) || has_to {
             let last = &mut link.last[direction];
             *last = at.max(*last);
             return vec![*last];

@@ -1,24 +1,32 @@
 //! Those who ask: what they asked for, and what they were told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate::core::coordinator::{Change, Command, Refused, Reply, ScheduleRequest};
-use quorate::core::ids::{MeetingId, RequestId, Ticket};
+use quorate::core::ids::{MeetingId, RequestId, SeriesId, Ticket};
 use quorate::core::invariants::RequestView;
+use quorate::core::limits;
 use quorate::core::model::{AttemptOutcome, Attendee, AttendeeStatus, Meeting, MeetingState, Options, Role};
 use quorate::core::random::Random;
 use quorate::core::time::Mono;
 
 use super::plan::{Plan, Wish, chance, hour, millis, name};
+use super::recurring::SeriesWish;
 use super::tally::Tally;
 
 /// What a ticket stands for.
 #[derive(Clone)]
-enum Kind {
+pub enum Kind {
     Schedule(RequestId, String),
+    Series(RequestId, String),
+    /// With the situation that it is if it succeeds.
+    ChangeSeries(&'static str),
     Find,
-    Change { added: bool, moved: bool },
+    Change {
+        added: bool,
+        moved: bool,
+    },
     Cancel,
 }
 
@@ -45,6 +53,11 @@ pub struct Organizers {
     /// Requests that were open when the scheduler crashed.
     pub again: Vec<(RequestId, Wish)>,
     restarted: Vec<RequestId>,
+    pub(super) series_wishes: Vec<(RequestId, SeriesWish)>,
+    pub(super) told_series: BTreeMap<(RequestId, String), SeriesId>,
+    /// Series that callers were told of.
+    pub(super) series: BTreeSet<SeriesId>,
+    pub(super) series_to_ask_again: Vec<(RequestId, SeriesWish)>,
     /// Longer for a scheduler whose clock is slow, or whose wall clock may have jumped.
     pub patience: Duration,
 }
@@ -61,7 +74,14 @@ impl Organizers {
         Self { patience, ..Self::default() }
     }
 
-    fn call(&mut self, now: Mono, command: Command, deadline: Duration, kind: Kind, contended: bool) -> Call {
+    pub(super) fn call(
+        &mut self,
+        now: Mono,
+        command: Command,
+        deadline: Duration,
+        kind: Kind,
+        contended: bool,
+    ) -> Call {
         self.next += 1;
         let ticket = Ticket(self.next);
         // What the store still has to say is not counted: half a second.
@@ -106,7 +126,10 @@ impl Organizers {
     pub fn ask_again(&mut self, now: Mono) -> Vec<Call> {
         let again = std::mem::take(&mut self.again);
         self.restarted.extend(again.iter().map(|(id, _)| id.clone()));
-        again.into_iter().map(|(id, wish)| self.send(now, id, wish, "one")).collect()
+        let mut calls: Vec<Call> =
+            again.into_iter().map(|(id, wish)| self.send(now, id, wish, "one")).collect();
+        calls.extend(self.series_again(now));
+        calls
     }
 
     fn any_known(&self, random: &mut Random) -> Option<Meeting> {
@@ -187,6 +210,8 @@ impl Organizers {
     pub fn store_restored(&mut self) {
         self.told.clear();
         self.known.clear();
+        self.told_series.clear();
+        self.series.clear();
     }
 
     /// The process is gone, or going: who asked without an answer asks again.
@@ -202,6 +227,13 @@ impl Organizers {
             {
                 self.again.push((id.clone(), wish.clone()));
             }
+            if let Kind::Series(id, body) = &open.kind
+                && body == "one"
+                && chance(random, 700)
+                && let Some((_, wish)) = self.series_wishes.iter().find(|(known, _)| known == id)
+            {
+                self.series_to_ask_again.push((id.clone(), wish.clone()));
+            }
         }
     }
 
@@ -213,6 +245,11 @@ impl Organizers {
             return self.broken.push(format!("a second answer to {}", open.view.name));
         }
         open.view.answered = Some(now);
+        // Whoever asks again while the meeting is DISPLACED hears what that search comes to; its own deadline ends the
+        // call (gRPC) and not the search.
+        if matches!((&open.kind, reply), (Kind::Schedule(..), Reply::Meeting(m)) if m.displaced_count > 0) {
+            open.view.due = open.view.due + limits::DISPLACED_DEADLINE;
+        }
         if open.hung_up {
             tally.saw("an organizer hung up before the answer");
         }
@@ -255,6 +292,9 @@ impl Organizers {
                     None => tally.saw("a cancel of a live meeting"),
                 }
                 self.learn(meeting);
+            }
+            (kind @ (Kind::Series(..) | Kind::ChangeSeries(_)), reply) => {
+                self.series_answered(kind, reply, tally);
             }
             (Kind::Find, Reply::Found { .. }) | (_, Reply::Refused(_)) => {}
             (_, reply) => self.broken.push(format!("{ticket:?}: answered by {reply:?}")),

@@ -8,6 +8,7 @@ use quorate::core::random::Random;
 use quorate::core::time::{Instant, Mono, TimeRange};
 
 use super::faults::{RATES, Rates};
+use super::recurring::SeriesWish;
 
 /// One run.
 pub struct Plan {
@@ -28,6 +29,8 @@ pub struct Plan {
     /// When faults and requests stop.
     pub stop: Mono,
     pub events: Vec<(Mono, Happening)>,
+    /// Whether every command is part of a trace.
+    pub traced: bool,
 }
 
 /// What happens at a time of its own.
@@ -41,6 +44,12 @@ pub enum Happening {
         other_body: bool,
     },
     Find(Box<Wish>),
+    ScheduleSeries(Box<SeriesWish>),
+    RepeatSeries,
+    CancelSeries,
+    MoveSeries {
+        options: Options,
+    },
     Reschedule {
         named: bool,
         options: Options,
@@ -56,8 +65,10 @@ pub enum Happening {
     /// A participant leaves its stream for a while, and says so.
     Unregister(usize),
     CrashScheduler,
-    /// Another scheduler starts on the same store while this one lives.
-    SecondScheduler,
+    /// Another scheduler starts on the same store while this one lives, or as soon as something is HOLDING.
+    SecondScheduler {
+        at_hold: bool,
+    },
     /// The scheduler is asked to stop, with so many milliseconds for what is undecided.
     Drain(u64),
     /// The store is copied as soon as something is HOLDING, and the scheduler may crash then.
@@ -188,6 +199,7 @@ impl Plan {
             all_reconnect: chance(random, 400),
             stop,
             events: Vec::new(),
+            traced: false,
             hosts,
         };
         if !calm {
@@ -236,6 +248,32 @@ impl Plan {
                 }
             };
             self.events.push((self.time(random), happening));
+        }
+        // Where much is displaced, much is called off meanwhile.
+        let cancels = if self.displacing { random.below(12) } else { 0 };
+        for _ in 0..cancels {
+            self.events.push((self.time(random), Happening::Cancel));
+        }
+        self.add_series(random, meetings);
+    }
+
+    /// Some runs have series too, which compete with each other and with everything else.
+    fn add_series(&mut self, random: &mut Random, meetings: u64) {
+        if !chance(random, 400) {
+            return;
+        }
+        for _ in 0..1 + random.below(1 + meetings / 5) {
+            let wish = self.series_wish(random);
+            let at = self.time(random);
+            self.events.push((at, Happening::ScheduleSeries(Box::new(wish))));
+            for _ in 0..random.below(3) {
+                let happening = match random.below(4) {
+                    0 => Happening::RepeatSeries,
+                    1 => Happening::CancelSeries,
+                    _ => Happening::MoveSeries { options: options(random) },
+                };
+                self.events.push((self.time(random), happening));
+            }
         }
     }
 

@@ -95,7 +95,7 @@ fn words(all: &[Seen]) -> String {
     let mut text = format!(
         "# Planted bugs\n\nEach rule of the protocol is left out in turn (`src/core/planted.rs`), and the simulated world \
          runs {COUNTED} seeds\nwithout it. A rule whose loss nothing sees would not be tested. Written by\n\
-         `PLANTED=full cargo test --test sim planted -- --nocapture`.\n\n\
+         `PLANTED=full cargo test --profile sim --test sim planted -- --nocapture`.\n\n\
          | rule left out | switch | seen in runs | by, first of all | runs until seen (median) |\n|---|---|---|---|---|\n"
     );
     for seen in all {
@@ -106,7 +106,7 @@ fn words(all: &[Seen]) -> String {
             .expect("a string takes it");
     }
     text.push_str(
-        "\nThe names are those of PROTOCOL.md: I1–I8, L1–L3, and D1–D5 for what has to be on disk before what. *alarm*: \
+        "\nThe names are those of [PROTOCOL.md](PROTOCOL.md): I1–I8, L1–L3, and D1–D5 for what has to be on disk before what. *alarm*: \
          the\nscheduler itself saw a state that must not be. Each run counts for the check that failed first.\n\n\
          Three rules have no bug of their own, since others stand behind them: D3's compare of the meeting's version\n\
          (every change of a meeting passes the same job, and the generation fences off every other process), the\n\

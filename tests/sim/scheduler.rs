@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use quorate::core::checks;
 use quorate::core::coordinator::{Coordinator, Counters, Effect, Input, OpId, Reply, Start};
-use quorate::core::ids::{Attempt, Ticket};
+use quorate::core::ids::{Attempt, SeriesId, Ticket};
 use quorate::core::invariants::StoreView;
 use quorate::core::message::SchedulerMessage;
 use quorate::core::random::Random;
 use quorate::core::record::{Applied, AttemptRow, AttemptState, DeliveryBody, Snapshot, Write};
+use quorate::core::series::Series;
 use quorate::core::time::{Mono, Now};
 use quorate::engine::store::{Operation, OperationResult, Store, StoreError};
 use quorate::store::{MemoryDisk, MemoryStore, StoreFault};
@@ -39,6 +40,9 @@ pub struct Process {
 struct Backup {
     disk: MemoryDisk,
     view: StoreView,
+    series: BTreeMap<SeriesId, Series>,
+    /// Of the process that wrote it.
+    life: u64,
 }
 
 pub struct Scheduler {
@@ -54,6 +58,8 @@ pub struct Scheduler {
     backup: Option<Backup>,
     /// A copy is wanted as soon as something is HOLDING; whether a crash follows.
     pub backup_next: Option<bool>,
+    /// Another process is to start as soon as something is HOLDING.
+    pub second_next: bool,
     starting: bool,
     /// It takes until then to put a copy back.
     not_before: Mono,
@@ -71,6 +77,7 @@ impl Scheduler {
             random: Random::new(seed),
             backup: None,
             backup_next: None,
+            second_next: false,
             starting: false,
             not_before: Mono::default(),
         }
@@ -156,6 +163,11 @@ impl World {
                 self.tally.saw("the scheduler crashed between two actions");
                 return self.crash_scheduler(life);
             }
+            // What a message's trace is, is no part of what happens: agents hear the same with and without one.
+            let effect = match effect {
+                Effect::Send(session, to, message, _) => Effect::Send(session, to, message, None),
+                other => other,
+            };
             if self.trace.full {
                 self.trace.line(self.now, format_args!("{effect:?}"));
             }
@@ -164,7 +176,7 @@ impl World {
                 Effect::Apply(op, transaction) => process.gathered.push((op, Operation::Apply(transaction))),
                 Effect::Read(op, read) => process.gathered.push((op, Operation::Read(read))),
                 Effect::Drained => process.drained = true,
-                Effect::Send(session, to, message) => {
+                Effect::Send(session, to, message, _) => {
                     if matches!(message, SchedulerMessage::Superseded { .. }) {
                         self.tally.saw("an older stream was superseded");
                     }
@@ -177,7 +189,8 @@ impl World {
                 Effect::Participant(..) => {}
                 Effect::Alarm(text) => {
                     self.trace.line(self.now, format_args!("ALARM {text}"));
-                    if !self.alarms_explained {
+                    // An older process that is about to be fenced off reads what the newer one wrote.
+                    if !self.alarms_explained && self.scheduler.current == Some(life) {
                         self.broken.push(format!("alarm: {text}"));
                     }
                 }
@@ -227,7 +240,9 @@ impl World {
     pub(super) fn hit_disk(&mut self, life: u64) {
         let random = &mut self.scheduler.random;
         let crash = self.faults && chance(random, self.plan.rates.crash_at_commit);
-        if crash && chance(random, 300) {
+        let writes = self.scheduler.processes.get(&life).is_some_and(|process| process.writing.is_some());
+        // Without anything to write the fault would wait for whoever reads next: the checker.
+        if crash && writes && chance(random, 300) {
             let faults = [StoreFault::NotApplied, StoreFault::UnknownApplied, StoreFault::UnknownLost];
             let fault = faults[random.below(3) as usize];
             self.scheduler.disk.fail_next(fault);
@@ -238,6 +253,8 @@ impl World {
         }
         self.write_group(life);
         let then_crash = self.backup_if_wanted();
+        self.second_if_wanted();
+        self.restore_if_it_hurts();
         if crash || then_crash {
             self.crash_scheduler(life);
         } else if self.scheduler.process(life).is_some_and(|process| process.answers.is_some()) {
@@ -349,6 +366,32 @@ impl World {
         }
     }
 
+    /// The copy is put back while a later life asks for what was HOLDING in it: the next life will ask as well.
+    fn restore_if_it_hurts(&mut self) {
+        let holding = |view: &StoreView| -> Vec<_> {
+            let rows = view.attempts.values().filter(|row| row.state == AttemptState::Holding);
+            rows.map(|row| row.attempt.meeting.clone()).collect()
+        };
+        let Some(backup) = &self.scheduler.backup else { return };
+        if !self.faults || self.scheduler.lives <= backup.life {
+            return;
+        }
+        let (then, now) = (holding(&backup.view), holding(&self.checker.store));
+        if then.iter().any(|meeting| now.contains(meeting)) && chance(&mut self.scheduler.random, 300) {
+            let soon = millis(&mut self.scheduler.random, 5, 300);
+            self.after(soon, Event::RestoreStore);
+        }
+    }
+
+    /// Starts a second process before the votes are in, or with them.
+    fn second_if_wanted(&mut self) {
+        let holding = self.checker.store.attempts.values().any(|row| row.state == AttemptState::Holding);
+        if self.faults && holding && std::mem::take(&mut self.scheduler.second_next) {
+            let soon = millis(&mut self.scheduler.random, 1, 40);
+            self.after(soon, Event::SecondScheduler);
+        }
+    }
+
     pub(super) fn second_scheduler(&mut self) {
         let Some(older) = self.scheduler.current else { return };
         self.tally.saw("a second scheduler started beside the first");
@@ -381,7 +424,12 @@ impl World {
         let holding = self.checker.store.attempts.values().any(|row| row.state == AttemptState::Holding);
         let Some(then_crash) = self.scheduler.backup_next.take_if(|_| holding) else { return false };
         self.trace.line(self.now, format_args!("the store is copied"));
-        let backup = Backup { disk: self.scheduler.disk.copy(), view: self.checker.store.clone() };
+        let backup = Backup {
+            disk: self.scheduler.disk.copy(),
+            view: self.checker.store.clone(),
+            series: self.checker.series.clone(),
+            life: self.scheduler.lives,
+        };
         self.scheduler.backup = Some(backup);
         then_crash && self.faults
     }
@@ -389,9 +437,10 @@ impl World {
     /// An operator puts the copy back: everything stops, and starts again from it.
     pub(super) fn restore(&mut self) {
         self.backup_if_wanted();
-        let Some(Backup { disk, view }) = self.scheduler.backup.take() else { return };
+        let Some(Backup { disk, view, series, .. }) = self.scheduler.backup.take() else { return };
         self.trace.line(self.now, format_args!("the store is put back"));
         self.tally.saw("the store was restored from an older copy");
+        self.checker.series = series;
         if self.checker.restored(view) {
             self.tally.saw("a restored store lost a decision");
         }

@@ -24,11 +24,15 @@ impl World {
         let (who, text) = (message.participant().clone(), trace::from_agent(&message));
         self.trace.line(self.now, format_args!("s{} {who} → {text}", session.0));
         if self.scheduler.current == Some(life) {
-            if let (AgentMessage::Register(_), Some(agent)) = (&message, self.agent_on(host, &who)) {
+            let heard = self.checker.heard(session, &message);
+            let speaks = matches!(message, AgentMessage::Register(_)) && !matches!(heard, Heard::Stale);
+            if let Some(agent) = self.agent_on(host, &who).filter(|_| speaks) {
                 self.took_over(agent);
             }
-            match self.checker.heard(session, &message) {
+            match heard {
                 Heard::NewLineage => self.tally.saw("a journal began a new life"),
+                // What it lacks is missed, though only its registration is old.
+                Heard::WentBack => self.alarms_explained = true,
                 Heard::Stale => self.tally.saw("a message came over an older stream"),
                 Heard::Counted => {}
             }
@@ -80,6 +84,11 @@ impl World {
         }
         let text = trace::from_scheduler(&message);
         self.trace.line(self.now, format_args!("s{} p{} ← {text}", session.0, agent.who));
+        if let SchedulerMessage::Registered(registered) = &message
+            && self.checker.epoch(&registered.participant) == Some(registered.epoch)
+        {
+            self.installing.remove(&index);
+        }
         let journal = agent.machine.journal();
         let situation = match &message {
             SchedulerMessage::Registered(r) if !r.bookings.is_empty() && agent.small => {
@@ -91,9 +100,20 @@ impl World {
             _ => None,
         };
         situation.into_iter().for_each(|situation| self.tally.saw(situation));
+        let told: Vec<Attempt> = match &message {
+            SchedulerMessage::Confirm { booking, .. } => vec![booking.attempt.clone()],
+            SchedulerMessage::Registered(r) => r.bookings.iter().map(|b| b.attempt.clone()).collect(),
+            _ => Vec::new(),
+        };
         let (now, calendar) = (host.clock.now(self.now), agent.calendar.clone());
         let query = if let SchedulerMessage::Query(query) = &message { Some(query.clone()) } else { None };
         let output = agent.machine.receive(now, message, &calendar);
+        let who = self.agents[index].who;
+        if self.agents.iter().filter(|other| other.who == who).count() > 1 {
+            let journal = self.agents[index].machine.journal();
+            let over = told.iter().filter(|attempt| is_over(journal, attempt));
+            over.for_each(|attempt| self.checker.pass_over(&super::plan::name(who), attempt));
+        }
         if let Some(query) = query {
             self.judge_answers(index, &query, &output);
         }
@@ -157,7 +177,7 @@ impl World {
     /// I1 at the vote, of the process that speaks for the participant.
     fn judge_grants(&mut self, agent: usize, records: &[JournalRecord]) {
         let who = self.agents[agent].who;
-        if self.truth[who] != agent {
+        if self.truth[who] != agent || self.installing.contains(&agent) {
             return;
         }
         let view = &self.checker.agents[who];
@@ -183,7 +203,7 @@ impl World {
         let who = self.agents[index].who;
         let others = self.agents.iter().filter(|agent| agent.who == who && !agent.ended).count() > 1;
         let random = &mut self.hosts[self.agents[index].host].random;
-        if others && !chance(random, 300) {
+        if others && !chance(random, 300) && (self.faults || self.truth[who] != index) {
             self.agents[index].ended = true;
             return;
         }

@@ -56,6 +56,13 @@ pub const SITUATIONS: &[&str] = &[
     "a message came over an older stream",
     "a late confirm after the release",
     "a withdrawal while HOLDING",
+    "a series was booked whole",
+    "a series failed as a whole",
+    "an occurrence of a series was left out",
+    "a series was taken up after a restart",
+    "a series was moved",
+    "a series could not be moved and stood",
+    "the rest of a series was called off",
 ];
 
 /// How often each situation came up.

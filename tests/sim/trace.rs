@@ -94,6 +94,7 @@ pub fn from_scheduler(message: &SchedulerMessage) -> String {
 pub fn words(command: &Command) -> String {
     match command {
         Command::Find { .. } => "find".into(),
+        Command::Within(_, command) => words(command),
         Command::Schedule(r) => {
             let who: Vec<String> =
                 r.spec.attendees.iter().map(|a| format!("{}:{:?}", a.id, a.role)).collect();
@@ -112,6 +113,23 @@ pub fn words(command: &Command) -> String {
             format!("update {meeting} to [{}] min {:?}", who.join(" "), change.minimum_participants)
         }
         Command::Cancel { meeting, .. } => format!("cancel {meeting}"),
+        Command::ScheduleSeries(r) => {
+            let who: Vec<String> =
+                r.spec.attendees.iter().map(|a| format!("{}:{:?}", a.id, a.role)).collect();
+            format!(
+                "schedule series {:?} {:?} {:?} priority {} [{}]",
+                r.first,
+                r.pattern,
+                r.policy,
+                r.spec.priority,
+                who.join(" ")
+            )
+        }
+        Command::RescheduleSeries { series, from, slot, .. } => {
+            format!("reschedule series {series} from {from:?} to {slot:?}")
+        }
+        Command::UpdateSeries { series, from, .. } => format!("update series {series} from {from:?}"),
+        Command::CancelSeries { series, from, .. } => format!("cancel series {series} from {from:?}"),
     }
 }
 
@@ -124,6 +142,8 @@ pub fn outcome(reply: &Reply) -> String {
             format!("{} {:?} {:?} {:?}", m.id, m.state, m.slot, failure.as_ref().map(|f| f.reason))
         }
         Reply::Found { candidates, .. } => format!("found {}", candidates.len()),
+        Reply::Series(id, failures) => format!("series {id}, {} failures", failures.len()),
+        Reply::SeriesPlan(_) => "a plan".into(),
         Reply::Refused(refused) => format!("refused: {refused}"),
     }
 }

@@ -11,6 +11,7 @@ use quorate::core::message::{AgentMessage, SchedulerMessage};
 use quorate::core::model::{AttemptOutcome, MeetingState};
 use quorate::core::participant::Journal;
 use quorate::core::random::Random;
+use quorate::core::series::{ConflictPolicy, SeriesState};
 use quorate::core::time::{Mono, Now};
 
 use super::agent::Agent;
@@ -44,11 +45,14 @@ pub(super) enum Event {
     /// Its answers come back.
     Answer(u64),
     StartScheduler,
+    SecondScheduler,
+    RestoreStore,
     StartHost(usize),
     Revive(usize),
     Reregister(usize),
     Withdraw(usize),
     CrashHost(usize),
+    LoseJournal(usize),
     /// A process of the scheduler's is ended.
     EndProcess(u64),
     /// An item of the plan, by its number.
@@ -108,6 +112,9 @@ pub struct World {
     pub(super) broken: Vec<String>,
     /// The process that speaks for each participant: the last one that the scheduler heard register.
     pub(super) truth: Vec<usize>,
+    /// Processes that took over from another one and don't have its bookings yet: what they heard before, over the same
+    /// stream, says nothing of them.
+    pub(super) installing: BTreeSet<usize>,
     /// Whether something happened that explains alarms: a lost or doubled journal, or a restored store.
     pub(super) alarms_explained: bool,
     /// Older copies of journals, by process; the flag says whether something was held.
@@ -147,6 +154,7 @@ impl World {
             next: 0,
             hosts: plan.hosts.iter().enumerate().map(host).collect(),
             truth: (0..agents.len()).collect(),
+            installing: BTreeSet::new(),
             agents,
             links: BTreeMap::new(),
             organizers: Organizers::new(patience),
@@ -284,11 +292,15 @@ impl World {
             Event::Disk(life) => self.hit_disk(life),
             Event::Answer(life) => self.answer(life),
             Event::StartScheduler => self.start_scheduler(),
+            Event::SecondScheduler if self.faults => self.second_scheduler(),
+            Event::RestoreStore if self.faults => self.restore(),
+            Event::SecondScheduler | Event::RestoreStore => {}
             Event::StartHost(host) => self.start_host(host),
             Event::Revive(agent) => self.revive(agent),
             Event::Withdraw(agent) => self.withdraw(agent),
             Event::CrashHost(host) if self.faults => self.crash_host(host),
-            Event::CrashHost(_) => {}
+            Event::LoseJournal(agent) if self.faults => self.lose_journal(agent),
+            Event::CrashHost(_) | Event::LoseJournal(_) => {}
             Event::Reregister(agent) => self.register_again(agent),
             Event::EndProcess(life) => self.end_process(life),
             Event::Happens(number, happening) => self.happens(number, happening),
@@ -318,6 +330,11 @@ impl World {
             return;
         }
         let settled = self.checker.settled(&self.gone());
+        let meetings = &self.checker.store.meetings;
+        let astray = quorate::core::checks::series_have_their_meetings(&self.checker.series, meetings);
+        self.broken.extend(astray.iter().map(ToString::to_string));
+        let undecided = self.checker.series.values().filter(|series| series.state == SeriesState::Scheduling);
+        self.broken.extend(undecided.map(|series| format!("L2: the series {} is not decided", series.id)));
         let ended = invariants::requests_end(&self.organizers.views(), self.now);
         self.broken.extend(settled.iter().chain(&ended).map(ToString::to_string));
         let (left, stored) = (self.scheduler.undelivered(), self.checker.store.deliveries.len());
@@ -326,7 +343,34 @@ impl World {
         }
     }
 
+    fn count_series(&mut self) {
+        for series in self.checker.series.values() {
+            let of =
+                |o: &quorate::core::series::Occurrence| self.checker.store.meetings.get(o.meeting.as_ref()?);
+            let meetings: Vec<_> = series.occurrences.iter().filter_map(of).collect();
+            let any = |state| meetings.iter().any(|meeting| meeting.state == state);
+            let whole = series.policy == ConflictPolicy::FailSeries;
+            match series.state {
+                SeriesState::Confirmed if whole => self.tally.saw("a series was booked whole"),
+                SeriesState::Failed if whole => self.tally.saw("a series failed as a whole"),
+                SeriesState::Confirmed if any(MeetingState::Failed) => {
+                    self.tally.saw("an occurrence of a series was left out");
+                }
+                _ => {}
+            }
+            let generation = |meeting: &&quorate::core::model::Meeting| meeting.booked.map(|n| n.0 >> 32);
+            let attempts = &self.checker.store.attempts;
+            let earlier = |meeting: &&quorate::core::model::Meeting| {
+                attempts.keys().any(|a| a.meeting == meeting.id && Some(a.n.0 >> 32) < generation(meeting))
+            };
+            if series.state == SeriesState::Confirmed && meetings.iter().any(earlier) {
+                self.tally.saw("a series was taken up after a restart");
+            }
+        }
+    }
+
     fn count(&mut self) {
+        self.count_series();
         if self.scheduler.counters().pushed > 0 {
             self.tally.saw("a hold was pushed by a higher rank");
         }
@@ -390,7 +434,8 @@ impl World {
             if self.truth[self.agents[index].who] != index {
                 self.agents[index].ended = true;
             } else {
-                self.agents[index].ended = false;
+                // Whoever was ended is started again, over the stream that its host may still have.
+                self.agents[index].superseded |= std::mem::take(&mut self.agents[index].ended);
                 self.revive(index);
             }
         }

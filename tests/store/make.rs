@@ -70,10 +70,11 @@ pub fn meeting(id: &str, attendees: &[&str]) -> Meeting {
         attempts: 0,
         attempt_log: Vec::new(),
         failure: None,
-        series_id: None,
+        series: None,
         displaced_count: 0,
         displaced: Vec::new(),
         displaced_by: None,
+        local_start: None,
         create_time: at(-600),
         update_time: at(-600) + TimeDelta::nanoseconds(123_456_789),
         deadline: at(-599),
@@ -135,6 +136,7 @@ pub fn row(attempt: Attempt, state: AttemptState, slot: TimeRange, asked: &[&str
         rank: rank(attempt.meeting.as_str()),
         displaces: Vec::new(),
         commit_set: if decided { asked.clone() } else { Vec::new() },
+        series: None,
         asked,
         attempt,
     }
@@ -154,6 +156,7 @@ pub fn confirm(name: &str, attempt: Attempt, slot: TimeRange, title: &str) -> De
         attendees: all(&["ann", "bob"]),
         sequence: 1,
         revision: 2,
+        series: None,
     });
     let displaces = vec![Attempt::new(MeetingId::new("old"), AttemptNumber(7))];
     Delivery { participant: who(name), attempt, body: DeliveryBody::Confirm { booking, displaces } }

@@ -438,6 +438,7 @@ pub fn snapshot_is_live_work_only(make: Factory) {
     let [a, b, c, ..] = meetings;
     let [_, a2, _, c3, c2, _, e1] = attempts;
     let expected = Snapshot {
+        live_series: Vec::new(),
         generation: 0,
         incarnation: String::new(),
         live_meetings: vec![a, b, c],
@@ -472,6 +473,7 @@ pub fn promises_of_a_participant(make: Factory) {
         attendees: all(&["ann", "bob"]),
         sequence: 1,
         revision: stored_version,
+        series: None,
     };
     let found = promises(&mut *store, "ann", vec![attempt("d", 1), attempt("d", 2), attempt("d", 1)], at(39));
     assert_eq!(found.booked, [told("b", 0), told("c", 300), told("a", 600)]);

@@ -38,6 +38,7 @@ fn every_error_has_its_code_and_reason() {
         (ApiError::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN"),
         (ApiError::StoreUnavailable, Code::Unavailable, "STORE_UNAVAILABLE"),
         (ApiError::EventsPruned { after: 3, oldest: 9 }, Code::OutOfRange, "EVENTS_PRUNED"),
+        (ApiError::EventsAhead { after: 9, newest: 3 }, Code::OutOfRange, "EVENTS_AHEAD"),
         (ApiError::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
         (ApiError::RegisterMissing, Code::InvalidArgument, "REGISTER_MISSING"),
         (ApiError::RegisterTimeout, Code::DeadlineExceeded, "REGISTER_TIMEOUT"),

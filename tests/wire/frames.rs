@@ -11,13 +11,16 @@ use quorate::core::message::{
     AgentMessage, Booking, Hold, Query, Registered, ReleaseCause, SchedulerMessage,
 };
 use quorate::core::time::TimeRange;
+use quorate::core::trace::TraceContext;
 use quorate::wire::agent_frames::{FRAME_ERRORS, agent_messages, frame_error, member_name};
 use quorate::wire::frames::{agent_frames, frames, frames_within};
 use quorate::wire::pb;
 use quorate::wire::pb::agent_message::Message as Agent;
 use quorate::wire::pb::frame_error::Reason;
 use quorate::wire::pb::scheduler_message::Message as Scheduler;
-use quorate::wire::scheduler_frames::{FromScheduler, Packer, drain, from_scheduler, pack, refused};
+use quorate::wire::scheduler_frames::{
+    FromScheduler, Packer, drain, from_scheduler, pack, refused, trace_of,
+};
 
 use crate::samples::{TEN, UUID, at, range};
 
@@ -118,6 +121,34 @@ fn registers() {
     one(|value| value.withdrawn = vec![pb::Withdrawal::default(); 10_001], "withdrawn");
     one(|value| value.scheduler_generation = 1 << 32, "scheduler_generation");
     one(|value| value.scheduler_incarnation = "\n".to_owned(), "scheduler_incarnation");
+    let data = |change: fn(&mut pb::TimeZoneData)| {
+        let mut data = pb::TimeZoneData {
+            version: "2026b".to_owned(),
+            range: Some(range(0, 60)),
+            fingerprint: "0f".repeat(32),
+        };
+        change(&mut data);
+        let time_zone = "Europe/Berlin".to_owned();
+        error(Agent::Register(pb::Register { time_zone, time_zone_data: Some(data), ..register() }))
+    };
+    let of_data = |change: fn(&mut pb::TimeZoneData), field: &str| {
+        assert_eq!(fields(&data(change)), [format!("time_zone_data.{field}")]);
+    };
+    of_data(|data| data.version = "x".repeat(65), "version");
+    of_data(|data| data.range = None, "range");
+    of_data(|data| data.range = Some(range(0, 3_663 * 86_400)), "range");
+    of_data(|data| data.fingerprint.clear(), "fingerprint");
+    of_data(|data| data.fingerprint = "0F".repeat(32), "fingerprint");
+    // A zone that only the agent's data have is taken, but it has to look like one.
+    for name in ["", "local", "Atlantis", "Europe/Atl antis", "../etc/passwd"] {
+        let data = Some(pb::TimeZoneData {
+            range: Some(range(0, 60)),
+            fingerprint: "0f".repeat(32),
+            ..Default::default()
+        });
+        let value = pb::Register { time_zone: name.to_owned(), time_zone_data: data, ..register() };
+        assert_eq!(fields(&error(Agent::Register(value))), ["time_zone"], "{name}");
+    }
     let all = bad(|value| {
         *value = pb::Register {
             booked: vec![pb::Promise { blocked: Some(range(2, 1)), ..promise(1) }],
@@ -273,6 +304,7 @@ fn booking(attendees: usize) -> Booking {
         attendees: (0..attendees).map(|n| id(&format!("p{n:0>127}"))).collect(),
         sequence: 0,
         revision: 3,
+        series: None,
     }
 }
 
@@ -319,6 +351,18 @@ fn neighbours_that_say_the_same_become_one() {
 
 #[test]
 fn what_is_for_many_at_once_is_packed_like_what_is_for_each() {
+    let trace = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let mut packer = Packer::default();
+    packer.push_traced([id("a")], hold(1), trace);
+    packer.push_traced([id("b")], hold(1), trace);
+    packer.push([id("c")], hold(1));
+    let packed = packer.finish();
+    assert_eq!(
+        packed.iter().map(trace_of).collect::<Vec<_>>(),
+        [trace, None],
+        "joined within one trace only"
+    );
+
     let mut packer = Packer::default();
     packer.push([id("a"), id("b")], hold(1));
     packer.push([id("c")], hold(1));

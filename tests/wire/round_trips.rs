@@ -8,7 +8,9 @@ use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
 use quorate::core::availability::Disclosure;
-use quorate::core::ids::{Attempt, AttemptNumber, Epoch, Lineage, MeetingId, ParticipantId, QueryId};
+use quorate::core::ids::{
+    Attempt, AttemptNumber, Epoch, Lineage, MeetingId, ParticipantId, QueryId, SeriesId,
+};
 use quorate::core::message::{
     AckKind, AgentMessage, Booking, Hold, Notice, NoticeKind, Promise, Query, Refusal, Register, Registered,
     ReleaseCause, SchedulerMessage, Vote,
@@ -16,7 +18,9 @@ use quorate::core::message::{
 use quorate::core::model::{
     Attendee, FreeTime, MeetingSpec, Objective, Preference, Role, Window, WorkingHours,
 };
+use quorate::core::series::Recurrence;
 use quorate::core::time::{Instant, TimeRange};
+use quorate::core::zone_data::ZoneData;
 use quorate::wire::agent_frames::{agent_messages, pb_agent_message};
 use quorate::wire::frames::{agent_frames, frames_within};
 use quorate::wire::scheduler_frames::{FromScheduler, from_scheduler, pack};
@@ -80,12 +84,24 @@ fn register() -> impl Strategy<Value = Register> {
     let lists = (vec(promise(), 0..5), vec(promise(), 0..5), vec((attempt(), text()), 0..5));
     let origin =
         (text(), sequence()).prop_map(|(process, number)| quorate::core::message::Origin { process, number });
-    let rest = (sequence(), any::<u32>(), text(), origin);
+    let data = (text(), range(), "[0-9a-f]{64}").prop_map(|(version, range, fingerprint)| {
+        let length = range.length().min(quorate::core::limits::ZONE_DATA_RANGE_MAX);
+        ZoneData { version, range: TimeRange::lasting(range.start, length), fingerprint }
+    });
+    // A zone that only the agent knows comes with its data; data alone say nothing.
+    let foreign = Just(Some("Europe/Atlantis".to_owned()));
+    let zone = prop_oneof![
+        zone.prop_map(|zone| (zone, None)),
+        (foreign, data).prop_map(|(zone, data)| (zone, Some(data))),
+    ];
+    let rest = (sequence(), any::<u32>(), text(), origin, text());
     (participant(), text(), zone, disclosure, text(), lists, rest).prop_map(
-        |(participant, display_name, time_zone, disclosure, journal_id, lists, rest)| Register {
+        |(participant, display_name, (time_zone, zone_data), disclosure, journal_id, lists, rest)| Register {
             participant,
             display_name,
             time_zone,
+            zone_data,
+            calendar_problem: rest.4,
             disclosure,
             journal_id,
             journal_sequence: rest.0,
@@ -151,10 +167,34 @@ fn slots() -> impl Strategy<Value = (TimeRange, TimeRange)> {
     })
 }
 
+fn recurrence() -> impl Strategy<Value = Recurrence> {
+    let local = || {
+        let date = (1_i16..=9_999, 1_i8..=12, 1_i8..=28);
+        (date, 0_i8..24, 0_i8..60).prop_map(|((y, m, d), hour, minute)| date_time(y, m, d, hour, minute))
+    };
+    let rule = proptest::sample::select(vec!["FREQ=WEEKLY;BYDAY=TU", "FREQ=DAILY;COUNT=2", ""]);
+    let zone = proptest::sample::select(vec!["Europe/Berlin", "UTC"]);
+    (any::<u128>(), rule, local(), zone, 60..604_800_u64, local(), instant()).prop_map(
+        |(id, rule, start, zone, seconds, local, instant)| Recurrence {
+            series: SeriesId::new(uuid::Uuid::from_u128(id).to_string()),
+            rule: rule.to_owned(),
+            start,
+            time_zone: zone.to_owned(),
+            duration: Duration::from_secs(seconds),
+            local,
+            instant,
+        },
+    )
+}
+
+fn date_time(year: i16, month: i8, day: i8, hour: i8, minute: i8) -> jiff::civil::DateTime {
+    jiff::civil::date(year, month, day).at(hour, minute, 0, 0)
+}
+
 fn booking() -> impl Strategy<Value = Booking> {
-    let numbers = (0..i32::MAX as u32, sequence());
+    let numbers = (0..i32::MAX as u32, sequence(), option::of(recurrence()));
     (attempt(), slots(), text(), text(), vec(participant(), 0..5), numbers).prop_map(
-        |(attempt, (slot, blocked), title, organizer, attendees, (sequence, revision))| Booking {
+        |(attempt, (slot, blocked), title, organizer, attendees, (sequence, revision, series))| Booking {
             attempt,
             slot,
             blocked,
@@ -163,6 +203,7 @@ fn booking() -> impl Strategy<Value = Booking> {
             attendees,
             sequence,
             revision,
+            series: series.map(Arc::new),
         },
     )
 }

@@ -41,6 +41,7 @@ impl AgentHost {
                 working_hours: None,
                 disclosure: Disclosure::AskedSlotsOnly,
                 tentative_blocks: true,
+                reading: Default::default(),
                 output: outputs.join(format!("{id}.ics")),
             }
         };

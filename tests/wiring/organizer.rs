@@ -145,6 +145,8 @@ impl Organizer {
             let role = roles[self.random.below(2) as usize];
             attendees.push(pb::Attendee { participant_id: id, role: role.into() });
         }
+        // Some want one morning, whoever is booked there already.
+        let urgent = self.random.below(4) == 0;
         let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
         let at = |hour: i64| Some(prost_types::Timestamp { seconds: MONDAY + hour * 3600, nanos: 0 });
         pb::ScheduleMeetingRequest {
@@ -159,10 +161,12 @@ impl Organizer {
                 },
                 attendees,
                 duration: seconds(1_800 * (1 + self.random.below(3) as i64)),
-                priority: 1 + self.random.below(3) as i32,
+                priority: if urgent { 5 } else { 1 + self.random.below(3) as i32 },
+                displace: urgent,
+                displaceable: self.random.below(4) > 0,
                 window: Some(pb::Window {
                     earliest: at(8),
-                    latest: at(24 + 18),
+                    latest: at(if urgent { 10 } else { 24 + 18 }),
                     time_zone: "UTC".into(),
                     step: seconds(1_800),
                     ..Default::default()

@@ -147,7 +147,13 @@ pub async fn run(disk: Disk, seed: u64, engine: Engine) -> turmoil::Result {
     let (handle, running) = engine::start_with(OnDisk { disk, store }, seed, StoreRuns::OnRuntime).await?;
     *engine.borrow_mut() = Some(handle.clone());
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, net::PORT)).await?;
-    let grpc = Grpc { engine: handle, stop: CancellationToken::new(), limits: Default::default() };
+    let grpc = Grpc {
+        engine: handle,
+        stop: CancellationToken::new(),
+        limits: Default::default(),
+        requests: Default::default(),
+        spans: None,
+    };
     grpc::serve_incoming(grpc, net::incoming(listener), std::future::pending()).await?;
     running.await??;
     Ok(())

@@ -262,6 +262,8 @@ impl World {
             }
         }
         *outcome.tally.entry("bookings".to_owned()).or_default() += store.bookings.len();
+        let displaced: u32 = store.meetings.values().map(|meeting| meeting.displaced_count).sum();
+        *outcome.tally.entry("displaced".to_owned()).or_default() += displaced as usize;
         outcome.hash = hash.finish();
         outcome.simulated = self.sim.elapsed();
         outcome

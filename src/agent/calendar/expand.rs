@@ -1,14 +1,16 @@
 //! From series to busy time in a range.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 use jiff::tz::TimeZone;
 
-use super::read::{Class, Event, Override, Series};
-use super::rule::{GaveUpAt, Steps};
+use super::Busy;
+use super::class::Class;
+use super::read::{Event, Override, Series};
 use super::value::{Length, When};
-use super::{Busy, MAX_STEPS_PER_RULE};
+use crate::core::recurrence::{GaveUpAt, Steps};
 use crate::core::time::TimeRange;
 
 /// What a query asks for, and what was found so far.
@@ -16,8 +18,12 @@ pub(super) struct Query<'q> {
     pub range: TimeRange,
     /// The participant's zone, for floating times and dates.
     pub home: &'q TimeZone,
-    pub steps: Steps,
+    pub steps: &'q mut Steps,
+    /// Steps along one rule.
+    pub per_rule: usize,
     pub found: Busy,
+    /// Whether what isn't sure counts: what can't be followed to its end, and the longer of two lengths.
+    pub guess: bool,
 }
 
 /// The calendar needs more work than one query may cost.
@@ -25,13 +31,13 @@ pub(super) struct TooMuchWork;
 
 /// A length as one query sees it.
 #[derive(Clone, Copy)]
-enum Span {
+pub(super) enum Span {
     Nominal { days: i64, seconds: i64 },
     Exact(TimeDelta),
 }
 
 impl Span {
-    fn of(length: &Length, start: &When, home: &TimeZone) -> Self {
+    pub fn of(length: &Length, start: &When, home: &TimeZone) -> Self {
         match length {
             Length::Nominal { days, seconds } => Self::Nominal { days: *days, seconds: *seconds },
             // A gap may swallow more than a short event has; it never turns one around.
@@ -50,7 +56,7 @@ impl Span {
         }
     }
 
-    fn end(self, start: &When, home: &TimeZone) -> DateTime<Utc> {
+    pub fn end(self, start: &When, home: &TimeZone) -> DateTime<Utc> {
         let local = |days| start.local.checked_add_signed(TimeDelta::days(days)).unwrap_or(start.local);
         let (from, length) = match self {
             Self::Nominal { days: 0, seconds } => (start.instant(home), TimeDelta::seconds(seconds)),
@@ -117,71 +123,122 @@ impl Query<'_> {
     fn event(&mut self, event: &Event, overrides: &[Override]) -> Result<(), TooMuchWork> {
         let home = self.home;
         let span = Span::of(&event.length, &event.start, home);
-        let except = Marks::of(event.except.iter(), event, home);
-        let replaced = Marks::of(overrides.iter().map(|change| &change.id), event, home);
-        let onward: Vec<Onward<'_>> = overrides
-            .iter()
-            .filter(|change| change.onward)
-            .map(|change| Onward {
-                from: change.id.instant(home),
-                event: change.event.as_ref().map(|to| {
-                    let moved = event.start.zone.local(to.start.instant(home), home)
-                        - event.start.zone.local(change.id.instant(home), home);
-                    (to, moved, Span::of(&to.length, &to.start, home))
-                }),
-            })
-            .collect();
-        let add = |found: &mut Busy, range: TimeRange, start: When, span: Span| {
+        let onward = self.onward(event, overrides)?;
+        let moved = |onward: &Onward<'_>| onward.event.as_ref().map(|to| to.1.abs());
+        let slack = onward.iter().filter_map(moved).max().unwrap_or_default() + TimeDelta::days(2);
+        // What lasts no time blocks none, however often it does so.
+        let longest = onward.iter().filter_map(|onward| onward.event.as_ref().map(|to| to.2.at_most()));
+        let longest = longest.chain([span.at_most()]).max().unwrap_or_default();
+        let own = event.extra.iter().filter_map(|(start, length)| Some(length.as_ref()?.at_most(start)));
+        let near = Near::of(self.range, own.chain([longest]).max().unwrap_or_default() + slack, slack);
+        let except = near.marks(&event.except, |mark| mark.local);
+        let replaced = near.marks(overrides, |change| change.id.instant(&TimeZone::UTC).naive_utc());
+        if !self.steps.take(except.len() + replaced.len()) {
+            return Err(TooMuchWork);
+        }
+        let except = Marks::of(except.iter(), event, home);
+        let replaced = Marks::of(replaced.iter().map(|change| &change.id), event, home);
+        let guess = self.guess;
+        // `own` is the length of an RDATE that is a period.
+        let add = |found: &mut Busy, range: TimeRange, start: When, span: Span, own: bool| {
             let at = start.instant(home);
             if except.has(&start, at) || replaced.has(&start, at) {
                 return;
             }
-            let (class, start, span) = match onward.iter().rev().find(|onward| onward.from <= at) {
+            let begun = onward.partition_point(|onward| onward.from <= at);
+            let (class, start, span) = match begun.checked_sub(1).map(|last| &onward[last]) {
                 None => (event.class, start, span),
                 Some(Onward { event: None, .. }) => return,
-                Some(Onward { event: Some((to, moved, span)), .. }) => {
+                Some(Onward { event: Some((to, moved, later)), .. }) => {
                     let local = start.local.checked_add_signed(*moved).unwrap_or(start.local);
-                    (to.class, When { local, ..start }, *span)
+                    // Section 3.8.4.4 does not say which length counts.
+                    let longer = span.at_most() > later.at_most();
+                    (to.class, When { local, ..start }, if own && longer == guess { span } else { *later })
                 }
             };
             let (at, end) = (start.instant(home), span.end(&start, home));
             found.block(class, range, at, end);
         };
-        add(&mut self.found, self.range, event.start.clone(), span);
-        for (start, length) in &event.extra {
-            let own = length.as_ref().map_or(span, |length| Span::of(length, start, home));
-            add(&mut self.found, self.range, start.clone(), own);
+        add(&mut self.found, self.range, event.start.clone(), span, false);
+        for (start, length) in event.extra.iter().filter(|(start, _)| near.has(start.local)) {
+            let own = length.as_ref().map(|length| Span::of(length, start, home));
+            add(&mut self.found, self.range, start.clone(), own.unwrap_or(span), own.is_some());
         }
-        // What lasts no time blocks none, however often it does so.
-        let longest = onward.iter().filter_map(|onward| onward.event.as_ref().map(|to| to.2.at_most()));
-        let longest = longest.chain([span.at_most()]).max().unwrap_or_default();
         if (span.is_zero() && longest.is_zero()) || event.rules.is_empty() {
             return Ok(());
         }
-        let moved = onward.iter().filter_map(|onward| onward.event.as_ref().map(|to| to.1.abs()));
-        let slack = moved.max().unwrap_or_default() + TimeDelta::days(2);
         let zone = &event.start.zone;
         let from = zone.local(self.range.start, home).checked_sub_signed(longest + slack);
         let to = zone.local(self.range.end, home).checked_add_signed(slack);
         let window = from.unwrap_or(NaiveDateTime::MIN)..to.unwrap_or(NaiveDateTime::MAX);
         for rule in &event.rules {
             let until = rule.until_in(|utc| zone.local(utc.and_utc(), home));
-            let mut part = self.steps.split(MAX_STEPS_PER_RULE);
+            let mut part = self.steps.split(self.per_rule);
             let (found, range) = (&mut self.found, self.range);
-            let ended = rule.expand(event.start.local, until, window.clone(), &mut part, |local| {
-                add(found, range, When { local, ..event.start.clone() }, span);
+            let ended = rule.expand(until, window.clone(), &mut part, |local| {
+                add(found, range, When { local, ..event.start.clone() }, span, false);
+                true
             });
             self.steps.give_back(part);
-            if let Err(GaveUpAt(local)) = ended {
-                if self.steps.is_empty() {
-                    return Err(TooMuchWork);
-                }
+            if ended.is_err() && self.steps.is_empty() {
+                return Err(TooMuchWork);
+            }
+            let unknown = ended.err().map(|GaveUpAt(local)| local).or(rule.unknown_from());
+            if let Some(local) = unknown.filter(|_| self.guess) {
                 // Nobody knows what the rest holds, so nobody is free in it.
                 let class = if onward.is_empty() { event.class } else { Class::Busy };
                 self.found.block(class, self.range, zone.instant(local, home), self.range.end);
             }
         }
         Ok(())
+    }
+
+    /// The overrides of `event` that hold for all that follows, in order. Each is a step.
+    fn onward<'s>(
+        &mut self,
+        event: &Event,
+        overrides: &'s [Override],
+    ) -> Result<Vec<Onward<'s>>, TooMuchWork> {
+        let home = self.home;
+        let mut onward = Vec::new();
+        for change in overrides.iter().filter(|change| change.onward) {
+            if !self.steps.take(1) {
+                return Err(TooMuchWork);
+            }
+            let event = change.event.as_ref().map(|to| {
+                let moved = event.start.zone.local(to.start.instant(home), home)
+                    - event.start.zone.local(change.id.instant(home), home);
+                (to, moved, Span::of(&to.length, &to.start, home))
+            });
+            onward.push(Onward { from: change.id.instant(home), event });
+        }
+        onward.sort_by_key(|onward| onward.from);
+        Ok(onward)
+    }
+}
+
+/// The local times, in any zone, of occurrences that may matter for a range.
+struct Near(Range<NaiveDateTime>);
+
+impl Near {
+    /// More than zones and dates can make of a time.
+    const ZONES: TimeDelta = TimeDelta::days(3);
+
+    fn of(range: TimeRange, before: TimeDelta, after: TimeDelta) -> Self {
+        let from = range.start.naive_utc().checked_sub_signed(before + Self::ZONES);
+        let to = range.end.naive_utc().checked_add_signed(after + Self::ZONES);
+        Self(from.unwrap_or(NaiveDateTime::MIN)..to.unwrap_or(NaiveDateTime::MAX))
+    }
+
+    fn has(&self, local: NaiveDateTime) -> bool {
+        self.0.contains(&local)
+    }
+
+    /// Those of a sorted list that lie in it.
+    fn marks<'m, T>(&self, all: &'m [T], at: impl Fn(&T) -> NaiveDateTime) -> &'m [T] {
+        let from = all.partition_point(|mark| at(mark) < self.0.start);
+        let to = all.partition_point(|mark| at(mark) < self.0.end);
+        &all[from..to.max(from)]
     }
 }
 

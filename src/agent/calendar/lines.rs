@@ -37,6 +37,9 @@ impl Line<'_> {
         let mut rest = &self.text[self.name_len..];
         while let Some(after) = rest.strip_prefix(';') {
             let (param, tail) = parameter(after).ok_or("unreadable property parameters")?;
+            if params.len() == MAX_PARAMS {
+                return Err(format!("more than {MAX_PARAMS} parameters of one property"));
+            }
             params.extend(param);
             rest = tail;
         }
@@ -59,9 +62,14 @@ fn parameter(text: &str) -> Option<(Option<(String, String)>, &str)> {
     Some((pair, rest))
 }
 
+/// No name of a property is longer, in bytes: a line that goes on and on is not searched again for each of its parts.
+const MAX_NAME_BYTES: usize = 256;
+/// Parameters of one property; more are refused.
+const MAX_PARAMS: usize = 100;
+
 /// The length of the property name, if `text` has the shape of a content line.
 fn name_len(text: &str) -> Option<usize> {
-    let end = text.find([';', ':'])?;
+    let end = text.bytes().take(MAX_NAME_BYTES).position(|b| matches!(b, b';' | b':'))?;
     let name = &text.as_bytes()[..end];
     let fits = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     (!name.is_empty() && name.iter().all(fits)).then_some(end)
@@ -94,8 +102,9 @@ impl<'a> Iterator for Lines<'a> {
                 continue;
             }
             if let (Some(held), Some(more)) = (&mut self.held, raw.strip_prefix([' ', '\t'])) {
+                let searched = held.text.len() >= MAX_NAME_BYTES;
                 held.text.to_mut().push_str(more);
-                if held.name_len == 0 {
+                if held.name_len == 0 && !searched {
                     held.name_len = name_len(&held.text).unwrap_or(0);
                 }
                 continue;

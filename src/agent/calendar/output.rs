@@ -1,8 +1,11 @@
 //! Bookings as a calendar that any calendar program reads (RFC 5545).
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
-use super::OWN_UID_SUFFIX;
+use super::{OWN_UID_SUFFIX, recurring};
+use crate::core::series::Recurrence;
 use crate::core::time::TimeRange;
 
 /// A content line is folded before it gets longer than this, in octets (RFC 5545, section 3.1).
@@ -25,10 +28,14 @@ pub struct BookedEvent {
     pub slot: TimeRange,
     /// When this revision was made.
     pub stamp: DateTime<Utc>,
+    /// The series that the meeting is an occurrence of.
+    pub series: Option<Arc<Recurrence>>,
 }
 
-/// Renders the bookings of `participant` as one VCALENDAR, in the order given.
+/// Renders the bookings of `participant` as one VCALENDAR, in the order given. The bookings of one series are one recurring
+/// event, with exceptions for what is not booked or was changed.
 pub fn render(participant: &str, bookings: &[BookedEvent]) -> String {
+    let (series, alone) = recurring::sort(bookings);
     let mut out = String::new();
     let mut line = |text: String| fold(&mut out, &text);
     line("BEGIN:VCALENDAR".to_owned());
@@ -36,29 +43,45 @@ pub fn render(participant: &str, bookings: &[BookedEvent]) -> String {
     line(format!("PRODID:-//quorate//quorate {}//EN", env!("CARGO_PKG_VERSION")));
     line("CALSCALE:GREGORIAN".to_owned());
     line(format!("X-WR-CALNAME:{}", escape(&format!("quorate: {participant}"))));
-    for booking in bookings {
-        line("BEGIN:VEVENT".to_owned());
-        line(format!("UID:{}{OWN_UID_SUFFIX}", escape(&booking.meeting_id)));
-        line(format!("DTSTAMP:{}", utc(booking.stamp)));
-        line(format!("DTSTART:{}", utc(booking.slot.start)));
-        line(format!("DTEND:{}", utc(booking.slot.end)));
-        line(format!("SEQUENCE:{}", booking.sequence));
-        line(format!("SUMMARY:{}", escape(&booking.title)));
-        if !booking.organizer.is_empty() {
-            line(format!("ORGANIZER{}", person(&booking.organizer)));
+    recurring::zones(&series).into_iter().for_each(&mut line);
+    for series in &series {
+        event(&series.id, series.master, series.times(), &mut line);
+        for (booking, times) in series.changed() {
+            event(&series.id, booking, times, &mut line);
         }
-        for attendee in &booking.attendees {
-            line(format!("ATTENDEE;PARTSTAT=ACCEPTED{}", person(attendee)));
-        }
-        line("STATUS:CONFIRMED".to_owned());
-        line("TRANSP:OPAQUE".to_owned());
-        line("END:VEVENT".to_owned());
+    }
+    for booking in alone {
+        event(&booking.meeting_id, booking, at(&booking.slot), &mut line);
     }
     line("END:VCALENDAR".to_owned());
     out
 }
 
-fn utc(at: DateTime<Utc>) -> String {
+/// DTSTART and DTEND in UTC.
+fn at(slot: &TimeRange) -> Vec<String> {
+    vec![format!("DTSTART:{}", utc(slot.start)), format!("DTEND:{}", utc(slot.end))]
+}
+
+/// One VEVENT; `times` are the lines that say when it is.
+fn event(uid: &str, booking: &BookedEvent, times: Vec<String>, line: &mut impl FnMut(String)) {
+    line("BEGIN:VEVENT".to_owned());
+    line(format!("UID:{}{OWN_UID_SUFFIX}", escape(uid)));
+    line(format!("DTSTAMP:{}", utc(booking.stamp)));
+    times.into_iter().for_each(&mut *line);
+    line(format!("SEQUENCE:{}", booking.sequence));
+    line(format!("SUMMARY:{}", escape(&booking.title)));
+    if !booking.organizer.is_empty() {
+        line(format!("ORGANIZER{}", person(&booking.organizer)));
+    }
+    for attendee in &booking.attendees {
+        line(format!("ATTENDEE;PARTSTAT=ACCEPTED{}", person(attendee)));
+    }
+    line("STATUS:CONFIRMED".to_owned());
+    line("TRANSP:OPAQUE".to_owned());
+    line("END:VEVENT".to_owned());
+}
+
+pub(super) fn utc(at: DateTime<Utc>) -> String {
     at.format("%Y%m%dT%H%M%SZ").to_string()
 }
 
@@ -127,6 +150,7 @@ mod tests {
             attendees: vec!["alice".to_owned(), "b\u{f6}b \"the\" builder".to_owned()],
             slot: TimeRange { start: at(0), end: at(1800) },
             stamp: at(-60),
+            series: None,
         }
     }
 

@@ -1,27 +1,24 @@
 //! From components to events: what blocks time, when, and how it recurs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 use jiff::tz::TimeZone;
 
-use super::rule::{Rule, Steps};
+use super::available::Availability;
+use super::class::{Class, Owners, class};
+use super::problem::{Problems, may_block};
 use super::tree::{Component, Property};
 use super::value::{Length, MAX_DURATION_DAYS, When, duration, excerpt, local_time};
 use super::zones::{Zone, ZoneBook};
-use super::{MAX_DEAD_RULES, MAX_RULES_PER_EVENT, MAX_STEPS_PER_FILE, MAX_STEPS_PER_RULE, OWN_UID_SUFFIX};
+use super::{
+    CalendarError, MAX_DATES_PER_FILE, MAX_DEAD_RULES, MAX_RULES_PER_EVENT, MAX_STEPS_PER_FILE,
+    MAX_STEPS_PER_RULE, OWN_UID_SUFFIX,
+};
+use crate::core::recurrence::{Dated, GaveUpAt, MAX_FIRST_STEPS, Rule, RuleError, Steps};
 
 /// A reason and the line it is about.
 pub(super) type Wrong = (usize, String);
-
-/// How an event counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    Busy,
-    Tentative,
-    Unavailable,
-    Free,
-}
 
 /// A component that takes time, perhaps repeatedly.
 #[derive(Debug)]
@@ -30,7 +27,7 @@ pub(super) struct Event {
     pub class: Class,
     pub start: When,
     pub length: Length,
-    pub rules: Vec<Rule>,
+    pub rules: Vec<Dated>,
     /// RDATE: further starts, with their own length if they are periods.
     pub extra: Vec<(When, Option<Length>)>,
     /// EXDATE: starts that are left out.
@@ -59,122 +56,195 @@ pub(super) struct Series {
     pub last: Option<NaiveDateTime>,
 }
 
-/// Reads all events below `roots`, sorted by `first`.
-pub(super) fn series(
-    roots: &[Component],
-    zones: &mut ZoneBook<'_>,
-    keep_own: bool,
-) -> Result<Vec<Series>, Wrong> {
-    let mut all = Vec::new();
-    for root in roots {
-        root.descendants(&mut all);
-    }
-    let mut found: Vec<Series> = Vec::new();
-    let mut by_uid: HashMap<&str, usize> = HashMap::new();
-    let mut dead_rules = 0;
-    let mut steps = Steps::new(MAX_STEPS_PER_FILE);
-    for component in all {
-        let uid = component.first("UID").map(|uid| uid.value.as_str()).filter(|uid| !uid.is_empty());
-        if !keep_own && uid.is_some_and(|uid| uid.ends_with(OWN_UID_SUFFIX)) {
-            continue;
-        }
-        if component.is("VFREEBUSY") {
-            let periods = free_busy(component, zones)?;
-            found.extend(
-                periods.into_iter().map(|event| Series { masters: vec![event], ..Series::default() }),
-            );
-        } else if component.is("VEVENT") {
-            let entry = event(component, zones)?;
-            if matches!(entry, Entry::Nothing) {
-                continue;
-            }
-            let index = match uid {
-                Some(uid) => *by_uid.entry(uid).or_insert(found.len()),
-                None => found.len(),
-            };
-            if index == found.len() {
-                found.push(Series::default());
-            }
-            match entry {
-                Entry::Master(event) => {
-                    if !event.rules.iter().all(|rule| steps.take(rule.first_steps())) {
-                        let reason = format!("rules take more than {MAX_STEPS_PER_FILE} steps to read");
-                        return Err((event.line, reason));
-                    }
-                    dead_rules += event.rules.iter().filter(|rule| rule.is_dead()).count();
-                    if dead_rules > MAX_DEAD_RULES {
-                        let reason = format!("more than {MAX_DEAD_RULES} rules that never match");
-                        return Err((event.line, reason));
-                    }
-                    found[index].masters.push(event);
-                }
-                Entry::Override(change) => found[index].overrides.push(change),
-                Entry::Nothing => {}
-            }
-        }
-    }
-    for series in &mut found {
-        series.settle(&mut steps);
-    }
-    found.sort_by_key(|series| series.first);
-    Ok(found)
+/// Reads events, and notes those that can't be read.
+pub(super) struct Reader<'r> {
+    pub file: &'r str,
+    /// Whose calendar it is; none: only the words of RFC 5545 count.
+    pub owners: Option<&'r Owners>,
+    /// Whether events that we wrote ourselves are read.
+    pub keep_own: bool,
+    pub problems: &'r mut Problems,
 }
 
-enum Entry {
+/// What the rules of a file may cost.
+pub(super) struct Budget {
+    pub steps: Steps,
+    /// Rules that never match.
+    dead: usize,
+    /// Dates that may still be listed, in RDATE, EXDATE and FREEBUSY.
+    dates: Steps,
+}
+
+impl Budget {
+    /// Refuses a rule if too many never match: any may be one more of them.
+    fn few_dead(&self, property: &Property) -> Result<(), Wrong> {
+        match self.dead > MAX_DEAD_RULES {
+            true => Err((property.line, format!("more than {MAX_DEAD_RULES} rules that never match"))),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes one of the dates that a file may list.
+    fn date(&mut self, property: &Property) -> Result<(), Wrong> {
+        match self.dates.take(1) {
+            true => Ok(()),
+            false => Err((property.line, format!("more than {MAX_DATES_PER_FILE} dates in lists"))),
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// Reads all events below `roots`, sorted by `first`, and the availability that they rest on.
+    pub fn series(self, roots: &[Component], zones: &mut ZoneBook<'_>) -> (Vec<Series>, Vec<Availability>) {
+        let mut all = Vec::new();
+        for root in roots {
+            root.descendants(&mut all);
+        }
+        let mut found = Groups::default();
+        let mut availability = Vec::new();
+        let resumed = resumed(&all, self.owners);
+        let mut budget =
+            Budget { steps: Steps::new(MAX_STEPS_PER_FILE), dead: 0, dates: Steps::new(MAX_DATES_PER_FILE) };
+        let error = |(line, reason)| CalendarError::new(self.file, line, reason);
+        for component in all {
+            let uid = component.first("UID").map(|uid| uid.value.as_str()).filter(|uid| !uid.is_empty());
+            if !self.keep_own && uid.is_some_and(|uid| uid.ends_with(OWN_UID_SUFFIX)) {
+                continue;
+            }
+            // What only makes the person busier than they are.
+            let mut minor = Vec::new();
+            let read = if component.is("VFREEBUSY") {
+                let alone = |event| found.add(None, Entry::Master(event));
+                free_busy(component, zones, &mut budget).map(|events| events.into_iter().for_each(alone))
+            } else if component.is("VEVENT") {
+                let class = class(component, self.owners);
+                let resumed = uid.is_some_and(|uid| resumed.contains(uid));
+                event(component, class, zones, &mut budget, &mut minor, resumed)
+                    .map(|entry| found.add(uid, entry))
+            } else if component.is("VAVAILABILITY") {
+                Availability::read(component, zones, &mut budget, &mut minor)
+                    .map(|read| availability.push(read))
+            } else {
+                continue;
+            };
+            for wrong in minor {
+                self.problems.add(error(wrong), None);
+            }
+            if let Err(wrong) = read {
+                self.problems.add(error(wrong), Some(may_block(component)));
+            }
+        }
+        let mut found = found.all;
+        for series in &mut found {
+            series.settle(&mut budget.steps);
+        }
+        found.sort_by_key(|series| series.first);
+        (found, availability)
+    }
+}
+
+/// Events by their UID.
+#[derive(Default)]
+pub(super) struct Groups<'c> {
+    all: Vec<Series>,
+    by_uid: HashMap<&'c str, usize>,
+}
+
+impl<'c> Groups<'c> {
+    /// Adds an event to those of its UID; without one it is alone.
+    pub fn add(&mut self, uid: Option<&'c str>, entry: Entry) {
+        let next = self.all.len();
+        let index = match uid {
+            _ if matches!(entry, Entry::Nothing) => return,
+            Some(uid) => *self.by_uid.entry(uid).or_insert(next),
+            None => next,
+        };
+        if index == next {
+            self.all.push(Series::default());
+        }
+        match entry {
+            Entry::Master(event) => self.all[index].masters.push(event),
+            Entry::Override(change) => self.all[index].overrides.push(change),
+            Entry::Nothing => {}
+        }
+    }
+
+    /// All but those of these UIDs.
+    pub fn without(mut self, unreadable: &HashSet<&str>) -> Vec<Series> {
+        for (_, index) in self.by_uid.iter().filter(|(uid, _)| unreadable.contains(*uid)) {
+            self.all[*index] = Series::default();
+        }
+        self.all
+    }
+}
+
+pub(super) enum Entry {
     Master(Event),
     Override(Override),
     Nothing,
 }
 
-fn event(component: &Component, zones: &mut ZoneBook<'_>) -> Result<Entry, Wrong> {
-    let class = class(component);
+/// The UIDs of series that block time from some occurrence on (RANGE=THISANDFUTURE), whatever they did before: when
+/// they recur counts even if they begin as free.
+fn resumed<'c>(all: &[&'c Component], owners: Option<&Owners>) -> HashSet<&'c str> {
+    let blocks = |component: &&&'c Component| {
+        component.is("VEVENT")
+            && component.first("RECURRENCE-ID").is_some_and(is_onward)
+            && class(component, owners) != Class::Free
+    };
+    all.iter().filter(blocks).filter_map(|component| Some(component.first("UID")?.value.as_str())).collect()
+}
+
+pub(super) fn event(
+    component: &Component,
+    class: Class,
+    zones: &mut ZoneBook<'_>,
+    budget: &mut Budget,
+    minor: &mut Vec<Wrong>,
+    resumed: bool,
+) -> Result<Entry, Wrong> {
     let id = component.first("RECURRENCE-ID");
-    if class == Class::Free {
+    if class == Class::Free && !(resumed && id.is_none()) {
         // It blocks no time, so its faults harm nobody; but it may free one occurrence.
         let id = id.and_then(|id| Some((id, when(id, &id.value, zones).ok()?)));
         return Ok(id.map_or(Entry::Nothing, |(property, id)| {
             Entry::Override(change(component, property, id, None))
         }));
     }
+    if let Some(fault) = &component.fault {
+        return Err(fault.clone());
+    }
     let start =
         once(component, "DTSTART")?.ok_or_else(|| (component.line, "event without DTSTART".to_owned()))?;
     let start = when(start, &start.value, zones)?;
-    let length = length(component, &start, zones)?;
+    let length = length_of(component, &start, zones)?;
     let mut event =
         Event { line: component.line, class, start, length, rules: vec![], extra: vec![], except: vec![] };
     // What has a RECURRENCE-ID is one occurrence, whatever rules it repeats from its master.
     Ok(match id {
         None => {
-            recurrence(component, &mut event, zones)?;
+            recurrence(component, &mut event, zones, budget, minor)?;
             Entry::Master(event)
         }
-        Some(property) => {
-            let id = when(property, &property.value, zones)?;
-            Entry::Override(change(component, property, id, Some(event)))
-        }
+        Some(property) => match when(property, &property.value, zones) {
+            Ok(id) => Entry::Override(change(component, property, id, Some(event))),
+            Err(wrong) if is_onward(property) => return Err(wrong),
+            Err(wrong) => {
+                // Nobody knows which occurrence it replaces: both block.
+                minor.push(wrong);
+                Entry::Master(event)
+            }
+        },
     })
+}
+
+fn is_onward(id: &Property) -> bool {
+    id.param("RANGE").is_some_and(|range| range.eq_ignore_ascii_case("THISANDFUTURE"))
 }
 
 fn change(component: &Component, property: &Property, id: When, event: Option<Event>) -> Override {
     let sequence = component.first("SEQUENCE").and_then(|n| n.value.parse().ok()).unwrap_or(0);
-    let onward = property.param("RANGE").is_some_and(|r| r.eq_ignore_ascii_case("THISANDFUTURE"));
-    Override { id, onward, sequence, event }
-}
-
-/// STATUS and TRANSP (RFC 5545, sections 3.8.1.11 and 3.8.2.7); an event without TRANSP blocks.
-fn class(component: &Component) -> Class {
-    let value = |name| component.first(name).map_or("", |property| property.value.as_str());
-    let (status, transp) = (value("STATUS"), value("TRANSP"));
-    let starts_with = |text: &str, prefix: &str| {
-        text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    };
-    if status.eq_ignore_ascii_case("CANCELLED") || starts_with(transp, "TRANSPARENT") {
-        Class::Free
-    } else if status.eq_ignore_ascii_case("TENTATIVE") {
-        Class::Tentative
-    } else {
-        Class::Busy
-    }
+    Override { id, onward: is_onward(property), sequence, event }
 }
 
 /// The property `name`; an error if it is there twice and says two things.
@@ -203,7 +273,21 @@ fn when(property: &Property, text: &str, zones: &mut ZoneBook<'_>) -> Result<Whe
     read().map_err(|reason: String| (property.line, reason))
 }
 
-fn length(component: &Component, start: &When, zones: &mut ZoneBook<'_>) -> Result<Length, Wrong> {
+/// The date or date-time `name` of a component, if it has one.
+pub(super) fn when_of(
+    component: &Component,
+    name: &str,
+    zones: &mut ZoneBook<'_>,
+) -> Result<Option<When>, Wrong> {
+    once(component, name)?.map(|property| when(property, &property.value, zones)).transpose()
+}
+
+/// How long a component lasts that starts at `start`.
+pub(super) fn length_of(
+    component: &Component,
+    start: &When,
+    zones: &mut ZoneBook<'_>,
+) -> Result<Length, Wrong> {
     if let Some(property) = once(component, "DTEND")? {
         let end = when(property, &property.value, zones)?.or_in(&start.zone);
         return until(start, end).map_err(|reason| (property.line, reason));
@@ -230,21 +314,49 @@ fn until(start: &When, end: When) -> Result<Length, String> {
 }
 
 /// RRULE, RDATE and EXDATE. EXRULE is deprecated and ignored, which leaves the person busier.
-fn recurrence(component: &Component, event: &mut Event, zones: &mut ZoneBook<'_>) -> Result<(), Wrong> {
+fn recurrence(
+    component: &Component,
+    event: &mut Event,
+    zones: &mut ZoneBook<'_>,
+    budget: &mut Budget,
+    minor: &mut Vec<Wrong>,
+) -> Result<(), Wrong> {
     for property in component.all("RRULE") {
         if event.rules.len() == MAX_RULES_PER_EVENT {
             return Err((property.line, format!("more than {MAX_RULES_PER_EVENT} rules in one event")));
         }
-        let rule = Rule::read(&property.value, event.start.local, event.start.is_date);
-        event.rules.push(rule.map_err(|reason| (property.line, reason))?);
+        if budget.steps.is_empty() {
+            return Err((property.line, format!("rules take more than {MAX_STEPS_PER_FILE} steps to read")));
+        }
+        budget.few_dead(property)?;
+        let rule = Rule::parse_leniently(&property.value)
+            .and_then(|rule| rule.dated(event.start.local, event.start.is_date))
+            .map_err(|error| {
+                // It was looked for as long as may be.
+                budget.steps.take(if error == RuleError::TooRare { MAX_FIRST_STEPS } else { 1 });
+                (property.line, error.to_string())
+            })?;
+        budget.steps.take(rule.first_steps());
+        budget.dead += usize::from(rule.is_dead());
+        budget.few_dead(property)?;
+        event.rules.push(rule);
     }
-    for property in component.all("EXDATE") {
+    'dates: for property in component.all("EXDATE") {
         for text in property.values() {
-            event.except.push(when(property, text, zones)?.or_in(&event.start.zone));
+            if let Err(wrong) = budget.date(property) {
+                // What is not left out only makes the person busier.
+                minor.push(wrong);
+                break 'dates;
+            }
+            match when(property, text, zones) {
+                Ok(at) => event.except.push(at.or_in(&event.start.zone)),
+                Err(wrong) => minor.push(wrong),
+            }
         }
     }
     for property in component.all("RDATE") {
         for text in property.values() {
+            budget.date(property)?;
             let (mut start, length) = period(property, text, zones, &event.start.zone)?;
             if start.is_date && !event.start.is_date {
                 // A date alone: on that day, at the event's own time.
@@ -276,7 +388,11 @@ fn period(
 }
 
 /// The FREEBUSY periods of a VFREEBUSY (RFC 5545, section 3.8.2.6).
-fn free_busy(component: &Component, zones: &mut ZoneBook<'_>) -> Result<Vec<Event>, Wrong> {
+fn free_busy(
+    component: &Component,
+    zones: &mut ZoneBook<'_>,
+    budget: &mut Budget,
+) -> Result<Vec<Event>, Wrong> {
     let mut events = Vec::new();
     for property in component.all("FREEBUSY") {
         let class = match property.param("FBTYPE").map(str::to_ascii_uppercase).as_deref() {
@@ -286,6 +402,7 @@ fn free_busy(component: &Component, zones: &mut ZoneBook<'_>) -> Result<Vec<Even
             _ => Class::Busy,
         };
         for text in property.values() {
+            budget.date(property)?;
             let (start, length) = period(property, text, zones, &Zone::Floating)?;
             let length =
                 length.ok_or_else(|| (property.line, format!("'{}' is no period", excerpt(text))))?;
@@ -302,7 +419,11 @@ const SLACK: TimeDelta = TimeDelta::days(3);
 impl Series {
     /// Drops overrides that a later revision replaced, reads floating RECURRENCE-IDs in the
     /// zone of the master, and notes when the series begins and ends.
-    fn settle(&mut self, steps: &mut Steps) {
+    pub fn settle(&mut self, steps: &mut Steps) {
+        for master in &mut self.masters {
+            master.count_out(steps);
+            master.except.sort_by_key(|mark| mark.local);
+        }
         if let Some(master) = self.masters.first() {
             for change in &mut self.overrides {
                 change.id = change.id.clone().or_in(&master.start.zone);
@@ -319,7 +440,7 @@ impl Series {
         }
         self.overrides = kept;
         let events = self.overrides.iter().filter_map(|change| change.event.as_ref());
-        let spans: Vec<_> = self.masters.iter().chain(events).map(|event| event.span(steps)).collect();
+        let spans: Vec<_> = self.masters.iter().chain(events).map(Event::span).collect();
         // A master that others moved onward may be anywhere.
         let moved = !self.masters.is_empty() && self.overrides.iter().any(|change| change.onward);
         self.first = spans.iter().map(|span| span.0).min().unwrap_or(NaiveDateTime::MAX);
@@ -333,32 +454,49 @@ impl Series {
 
 impl Event {
     /// When it begins and ends at the outside, with slack for the zones.
-    fn span(&self, steps: &mut Steps) -> (NaiveDateTime, Option<NaiveDateTime>) {
+    fn span(&self) -> (NaiveDateTime, Option<NaiveDateTime>) {
         let starts = || self.extra.iter().map(|(start, _)| start.local).chain([self.start.local]);
         let first = starts().min().and_then(|at| at.checked_sub_signed(SLACK));
         let longest = self.extra.iter().filter_map(|(start, length)| Some(length.as_ref()?.at_most(start)));
         let longest = longest.chain([self.length.at_most(&self.start)]).max();
-        let last = self.rules.iter().map(|rule| self.rule_end(rule, steps));
+        let last = self.rules.iter().map(|rule| self.rule_end(rule));
         let last =
             last.chain(starts().map(Some)).try_fold(NaiveDateTime::MIN, |last, end| Some(last.max(end?)));
         let last = last.and_then(|at| at.checked_add_signed(longest? + SLACK));
         (first.unwrap_or(NaiveDateTime::MIN), last)
     }
 
-    fn rule_end(&self, rule: &Rule, steps: &mut Steps) -> Option<NaiveDateTime> {
+    /// Counts the rules that end by COUNT to their end, if the steps are enough.
+    fn count_out(&mut self, steps: &mut Steps) {
+        let start = self.start.local;
+        let forever = NaiveDate::from_ymd_opt(9999, 12, 31).map_or(NaiveDateTime::MAX, NaiveDateTime::from);
+        for rule in self.rules.iter_mut().filter(|rule| rule.is_counted() && !rule.is_dead()) {
+            let mut last = start;
+            let mut part = steps.split(MAX_STEPS_PER_RULE);
+            let whole = part.left() == MAX_STEPS_PER_RULE;
+            let ended = rule.expand(None, start..forever, &mut part, |at| {
+                last = at;
+                true
+            });
+            steps.give_back(part);
+            match ended {
+                Ok(()) => *rule = rule.clone().ending_at(last),
+                Err(GaveUpAt(reached)) if whole => *rule = rule.clone().known_until(reached),
+                // The file has too many of them: what there is time for is counted by each query.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// When the rule ends at the outside, if that is known.
+    fn rule_end(&self, rule: &Dated) -> Option<NaiveDateTime> {
         if rule.is_dead() {
             return Some(self.start.local);
         }
-        let until = rule.until_in(|utc| utc).and_then(|until| until.checked_add_signed(SLACK));
-        if until.is_some() || !rule.is_counted() {
-            return until;
+        if rule.unknown_from().is_some() {
+            return None;
         }
-        let (start, mut last) = (self.start.local, self.start.local);
-        let forever = NaiveDate::from_ymd_opt(9999, 12, 31)?.into();
-        let mut part = steps.split(MAX_STEPS_PER_RULE);
-        let ended = rule.expand(start, None, start..forever, &mut part, |at| last = at);
-        steps.give_back(part);
-        ended.is_ok().then_some(last)
+        rule.until_in(|utc| utc).and_then(|until| until.checked_add_signed(SLACK))
     }
 }
 

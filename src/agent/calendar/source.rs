@@ -1,5 +1,6 @@
 //! Calendar files on disk.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -26,9 +27,21 @@ pub fn load_file(path: &Path) -> Result<Calendar, CalendarError> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(wrong(format!("larger than {} MiB", MAX_FILE_BYTES >> 20)));
     }
-    // Texts in another encoding, or cut within a letter by a careless fold, do not matter here:
-    // everything that we read is ASCII.
-    Calendar::parse(&name, &String::from_utf8_lossy(&bytes))
+    Calendar::parse(&name, &decode(&bytes))
+}
+
+/// The text of a file. UTF-16 is known by its byte order mark. Texts in another encoding, or cut within a letter by a
+/// careless fold, do not matter: everything that counts in a calendar is ASCII.
+pub fn decode(bytes: &[u8]) -> Cow<'_, str> {
+    let wide = |unit: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes[2..].chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
+        Cow::Owned(String::from_utf16_lossy(&units))
+    };
+    match bytes {
+        [0xFF, 0xFE, ..] => wide(u16::from_le_bytes),
+        [0xFE, 0xFF, ..] => wide(u16::from_be_bytes),
+        _ => String::from_utf8_lossy(bytes),
+    }
 }
 
 /// The calendar files of a folder, sorted: every `*.ics` that is not hidden and not our own
@@ -83,5 +96,11 @@ mod tests {
         let latin = folder.path().join("latin.ics");
         std::fs::write(&latin, b"BEGIN:VCALENDAR\nX-WR-CALNAME:Caf\xe9\nEND:VCALENDAR\n").unwrap();
         assert_eq!(load_file(&latin).unwrap().display_name(), Some("Caf\u{fffd}"));
+        let text = "\u{feff}BEGIN:VCALENDAR\r\nX-WR-CALNAME:Caf\u{e9}\r\nEND:VCALENDAR\r\n";
+        for unit in [u16::to_le_bytes, u16::to_be_bytes] {
+            let bytes: Vec<u8> = text.encode_utf16().flat_map(unit).collect();
+            std::fs::write(&latin, bytes).unwrap();
+            assert_eq!(load_file(&latin).unwrap().display_name(), Some("Caf\u{e9}"));
+        }
     }
 }

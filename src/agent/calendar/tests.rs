@@ -6,6 +6,9 @@ use proptest::sample::select;
 
 use super::*;
 
+mod availability;
+mod producers;
+
 fn at(text: &str) -> DateTime<Utc> {
     let text = if text.len() == 8 { format!("{text}T0000") } else { text.to_owned() };
     NaiveDateTime::parse_from_str(&text, "%Y%m%dT%H%M").unwrap().and_utc()
@@ -46,6 +49,20 @@ fn busy(text: &str) -> Vec<String> {
 
 fn refused(text: &str) -> CalendarError {
     Calendar::parse("alice.ics", text).map(|_| ()).expect_err("should be refused")
+}
+
+/// The first problem of a calendar that can be read but for it.
+fn problem(text: &str) -> CalendarError {
+    let calendar = Calendar::parse("alice.ics", text).unwrap_or_else(|e| panic!("refused: {e}"));
+    calendar.problems().first().unwrap_or_else(|| panic!("no problem in {text}")).error.clone()
+}
+
+/// What is unknown from 2025 to 2028.
+fn unknown(text: &str) -> Vec<String> {
+    let all = query(text, "UTC", "20250101", "20280101").unknown;
+    all.iter()
+        .map(|range| format!("{}-{}", range.start.format("%Y%m%d"), range.end.format("%Y%m%d")))
+        .collect()
 }
 
 #[test]
@@ -264,7 +281,7 @@ fn zones_by_iana_windows_and_prefixed_names() {
         let text = event(&format!("DTSTART;TZID={zone}:20260105T100000\nDURATION:PT1H"));
         assert_eq!(busy(&text), ["0105T0900-0105T1000"], "{zone}");
     }
-    let error = refused(&event("SUMMARY:x\nDTSTART;TZID=Mars/Base:20260105T100000\nDURATION:PT1H"));
+    let error = problem(&event("SUMMARY:x\nDTSTART;TZID=Mars/Base:20260105T100000\nDURATION:PT1H"));
     assert_eq!(error.to_string(), "alice.ics:5: unknown time zone 'Mars/Base'");
 }
 
@@ -298,7 +315,7 @@ fn a_vtimezone_explains_an_unknown_name() {
     let event = "BEGIN:VEVENT\nDTSTART;TZID=Office:20260105T100000\nDURATION:PT1H\nEND:VEVENT";
     let tokyo = calendar(&format!("{}{event}", custom_zone("X-LIC-LOCATION:Asia/Tokyo")));
     assert_eq!(busy(&tokyo), ["0105T0100-0105T0200"]);
-    let error = refused(&calendar(&format!("BEGIN:VTIMEZONE\nTZID:Office\nEND:VTIMEZONE\n{event}")));
+    let error = problem(&calendar(&format!("BEGIN:VTIMEZONE\nTZID:Office\nEND:VTIMEZONE\n{event}")));
     assert_eq!(error.to_string(), "alice.ics:7: its VTIMEZONE has no rules");
 }
 
@@ -325,6 +342,8 @@ fn faults_name_file_and_line() {
     assert_eq!(line("BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nDTSTART:20260101\r\n"), 2);
     assert_eq!(line("BEGIN:VCALENDAR\nEND:VEVENT\n"), 2);
     assert_eq!(line("BEGIN:VCALENDAR\nEND:VCALENDAR\n\nUID:1\n"), 4);
+    assert_eq!(line("BEGIN:VCALENDAR\nX-WR-TIMEZONE;X=\"a:UTC\nEND:VCALENDAR\n"), 2);
+    let line = |text: &str| problem(text).line;
     assert_eq!(line(&event("SUMMARY:no start")), 3);
     assert_eq!(line(&event("DTSTART:2026")), 4);
     assert_eq!(line(&event("DTSTART:20260230T100000Z")), 4);
@@ -335,7 +354,7 @@ fn faults_name_file_and_line() {
     assert_eq!(line(&event("DTSTART:20260105T100000Z\nDURATION:PT1H\nRDATE:x")), 6);
     assert_eq!(line(&calendar("BEGIN:VFREEBUSY\nFREEBUSY:20260105T100000Z\nEND:VFREEBUSY")), 4);
     let deep = "BEGIN:VCALENDAR\n".repeat(100_000);
-    assert_eq!(line(&deep), 17);
+    assert_eq!(refused(&deep).line, 17);
 }
 
 #[test]
@@ -376,7 +395,7 @@ fn rules_without_end_are_bounded_and_never_free() {
     let many =
         Calendar::parse("alice.ics", &calendar(&one.repeat(MAX_STEPS_PER_QUERY / MAX_STEPS_PER_RULE + 1)))
             .unwrap();
-    let error = many.busy(range("20260101", "20260301"), &TimeZone::UTC).unwrap_err();
+    let error = many.busy(range("20250101", "20260301"), &TimeZone::UTC).unwrap_err();
     assert!(error.line > 0 && error.reason.contains("recurs too often"), "{error}");
 }
 
@@ -384,8 +403,28 @@ fn rules_without_end_are_bounded_and_never_free() {
 fn a_rule_that_never_matches_leaves_its_first_day() {
     let dead = "DTSTART:20260105T100000Z\nDURATION:PT1H\nRRULE:FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30";
     assert_eq!(busy(&event(dead)), ["0105T1000-0105T1100"]);
-    let many = format!("BEGIN:VEVENT\n{dead}\nEND:VEVENT\n").repeat(MAX_DEAD_RULES + 1);
-    assert!(refused(&calendar(&many)).reason.contains("never match"));
+    assert!(unknown(&event(dead)).is_empty());
+    let many = |rules| calendar(&format!("BEGIN:VEVENT\n{dead}\nEND:VEVENT\n").repeat(rules));
+    assert_eq!(Calendar::parse("alice.ics", &many(MAX_DEAD_RULES)).unwrap().problem_count(), 0);
+    assert!(problem(&many(MAX_DEAD_RULES + 1)).reason.contains("never match"));
+}
+
+/// Section 3.8.4.4 gives the length of the change to all that follows; an RDATE that is a period has one of its own.
+#[test]
+fn a_period_after_a_change_of_all_that_follows_keeps_the_longer_length() {
+    let series = |length| {
+        let uid = "UID:a\nDTSTART:";
+        let master = format!(
+            "BEGIN:VEVENT\n{uid}20260105T100000Z\nDURATION:PT1H\nRDATE:20260106T100000Z\n\
+             RDATE;VALUE=PERIOD:20260107T100000Z/PT3H\nEND:VEVENT\n"
+        );
+        let change = "RECURRENCE-ID;RANGE=THISANDFUTURE:20260106T100000Z";
+        calendar(&format!(
+            "{master}BEGIN:VEVENT\n{uid}20260106T110000Z\n{change}\nDURATION:{length}\nEND:VEVENT\n"
+        ))
+    };
+    assert_eq!(busy(&series("PT1H")), ["0105T1000-0105T1100", "0106T1100-0106T1200", "0107T1100-0107T1400"]);
+    assert_eq!(busy(&series("PT4H")), ["0105T1000-0105T1100", "0106T1100-0106T1500", "0107T1100-0107T1500"]);
 }
 
 #[test]

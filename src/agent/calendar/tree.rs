@@ -7,30 +7,45 @@ use super::value::excerpt;
 /// Components may nest this deep; the deepest real nesting is 3 (VALARM, observances).
 pub(super) const MAX_DEPTH: usize = 16;
 
+/// A file with more components than this is refused.
+pub(super) const MAX_COMPONENTS: usize = 500_000;
+/// A file with more properties that count than this is refused.
+pub(super) const MAX_PROPERTIES: usize = 2_000_000;
+
 /// Properties that are kept. All others are skipped unread.
-const KEPT: [&str; 18] = [
+const KEPT: [&str; 22] = [
     "DTSTART",
     "DTEND",
     "DURATION",
     "RRULE",
     "RDATE",
     "EXDATE",
+    "EXRULE",
     "RECURRENCE-ID",
     "UID",
     "STATUS",
     "TRANSP",
     "SEQUENCE",
     "FREEBUSY",
+    BUSY_STATUS,
     "TZID",
     "TZOFFSETFROM",
     "TZOFFSETTO",
     "X-LIC-LOCATION",
     "X-WR-TIMEZONE",
     "X-WR-CALNAME",
+    "BUSYTYPE",
+    "PRIORITY",
 ];
 
+/// Outlook's and Exchange's own word for TRANSP and STATUS.
+pub(super) const BUSY_STATUS: &str = "X-MICROSOFT-CDO-BUSYSTATUS";
+/// Kept of events only if somebody's answers are asked for; one that can't be read is nobody's.
+pub(super) const ATTENDEE: &str = "ATTENDEE";
+
 /// Components whose properties are kept: nobody reads an alarm here, so nobody minds its faults.
-const READ: [&str; 6] = ["VCALENDAR", "VEVENT", "VFREEBUSY", "VTIMEZONE", "STANDARD", "DAYLIGHT"];
+const READ: [&str; 8] =
+    ["VCALENDAR", "VEVENT", "VFREEBUSY", "VTIMEZONE", "STANDARD", "DAYLIGHT", "VAVAILABILITY", "AVAILABLE"];
 
 /// `BEGIN:name … END:name`.
 #[derive(Debug)]
@@ -40,6 +55,8 @@ pub(super) struct Component {
     pub line: usize,
     properties: Vec<Property>,
     pub children: Vec<Component>,
+    /// What makes it unreadable: the first fault in its text.
+    pub fault: Option<(usize, String)>,
 }
 
 /// One kept property.
@@ -78,6 +95,17 @@ impl Component {
         self.properties.iter().filter(move |property| property.name == name)
     }
 
+    /// Components that never hold each other.
+    fn is_item(&self) -> bool {
+        ["VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VTIMEZONE", "VAVAILABILITY"]
+            .iter()
+            .any(|item| self.is(item))
+    }
+
+    fn spoil(&mut self, line: usize, reason: String) {
+        self.fault.get_or_insert((line, reason));
+    }
+
     /// All components below this one, at any depth, in order.
     pub fn descendants<'a>(&'a self, into: &mut Vec<&'a Component>) {
         for child in &self.children {
@@ -87,49 +115,112 @@ impl Component {
     }
 }
 
-/// Reads the VCALENDARs of `text`. A file may hold several, but nothing outside of them.
-pub(super) fn read(file: &str, text: &str) -> Result<Vec<Component>, CalendarError> {
+/// What is open while a file is read, from the outside to the inside.
+struct Open(Vec<Component>);
+
+impl Open {
+    /// Closes the innermost component.
+    fn close(&mut self, done: &mut Vec<Component>) {
+        if let Some(closed) = self.0.pop() {
+            self.0.last_mut().map_or(done, |parent| &mut parent.children).push(closed);
+        }
+    }
+
+    /// Closes the innermost component though its END is missing: what belongs to it, and what to the one around it, is
+    /// anybody's guess.
+    fn close_unended(&mut self, done: &mut Vec<Component>) {
+        if let Some(inner) = self.0.last_mut() {
+            let (line, reason) = (inner.line, format!("BEGIN:{} without its END", excerpt(&inner.name)));
+            inner.spoil(line, reason.clone());
+            let is_item = inner.is_item();
+            self.close(done);
+            if let Some(outer) = self.0.last_mut().filter(|outer| !is_item && !outer.is("VCALENDAR")) {
+                outer.spoil(line, reason);
+            }
+        }
+    }
+}
+
+/// Reads the VCALENDARs of `text`, with ATTENDEEs if they are wanted. A file may hold several, but nothing outside of
+/// them. A component whose END is missing is closed where the next one of its kind begins, or the one around it ends,
+/// and is marked: its faults are not those of its neighbours.
+pub(super) fn read(file: &str, text: &str, attendees: bool) -> Result<Vec<Component>, CalendarError> {
     let error = |line, reason: String| CalendarError::new(file, line, reason);
     let mut done = Vec::new();
-    let mut open: Vec<Component> = Vec::new();
+    let mut open = Open(Vec::new());
+    let (mut components, mut kept_properties) = (0, 0);
     for line in Lines::new(text) {
-        let line = line.map_err(|NotContent(at)| match done.is_empty() && open.is_empty() {
+        let line = line.map_err(|NotContent(at)| match done.is_empty() && open.0.is_empty() {
             true => error(at, "not an iCalendar file: no BEGIN:VCALENDAR".to_owned()),
             false => error(at, "not a content line".to_owned()),
         })?;
         if line.is("BEGIN") {
             let name = component_name(&line).map_err(|e| error(line.number, e))?;
-            if open.is_empty() && !name.eq_ignore_ascii_case("VCALENDAR") {
+            if open.0.is_empty() && !name.eq_ignore_ascii_case("VCALENDAR") {
                 let reason = format!("BEGIN:{} outside of a VCALENDAR", excerpt(&name));
                 return Err(error(line.number, reason));
             }
-            if open.len() == MAX_DEPTH {
+            let (properties, children, fault) = (Vec::new(), Vec::new(), None);
+            let component = Component { name, line: line.number, properties, children, fault };
+            if component.is_item()
+                && let Some(unended) = open.0.iter().position(Component::is_item)
+            {
+                while open.0.len() > unended {
+                    open.close_unended(&mut done);
+                }
+            }
+            if open.0.len() == MAX_DEPTH {
                 return Err(error(line.number, format!("components nest deeper than {MAX_DEPTH}")));
             }
-            let (properties, children) = (Vec::new(), Vec::new());
-            open.push(Component { name, line: line.number, properties, children });
+            components += 1;
+            if components > MAX_COMPONENTS {
+                return Err(error(line.number, format!("more than {MAX_COMPONENTS} components")));
+            }
+            open.0.push(component);
         } else if line.is("END") {
             let name = component_name(&line).map_err(|e| error(line.number, e))?;
             // `END:VCALENDARD` has been seen; a name with something after it still ends it.
             let ends = |component: &Component| {
                 name.get(..component.name.len()).is_some_and(|start| component.is(start))
             };
-            let closed = open.pop().filter(ends);
-            let reason = || format!("END:{} without its BEGIN", excerpt(&name));
-            let closed = closed.ok_or_else(|| error(line.number, reason()))?;
-            open.last_mut().map_or(&mut done, |parent| &mut parent.children).push(closed);
-        } else if let Some(component) = open.last_mut() {
+            let Some(ended) = open.0.iter().rposition(ends) else {
+                let reason = format!("END:{} without its BEGIN", excerpt(&name));
+                return Err(error(line.number, reason));
+            };
+            while open.0.len() > ended + 1 {
+                open.close_unended(&mut done);
+            }
+            open.close(&mut done);
+        } else if let Some(component) = open.0.last_mut() {
             let read = READ.iter().any(|name| component.is(name));
             if let Some(kept) = KEPT.iter().find(|kept| read && line.is(kept)) {
-                let (params, value) = line.split().map_err(|e| error(line.number, e))?;
+                kept_properties += 1;
+                match line.split() {
+                    Ok((params, value)) => {
+                        let value = value.to_owned();
+                        component.properties.push(Property { name: kept, line: line.number, params, value });
+                    }
+                    // The calendar's own properties say in which zone everything is to be read.
+                    Err(reason) if component.is("VCALENDAR") => return Err(error(line.number, reason)),
+                    Err(reason) => component.spoil(line.number, reason),
+                }
+            } else if attendees
+                && component.is("VEVENT")
+                && line.is(ATTENDEE)
+                && let Ok((params, value)) = line.split()
+            {
+                kept_properties += 1;
                 let value = value.to_owned();
-                component.properties.push(Property { name: kept, line: line.number, params, value });
+                component.properties.push(Property { name: ATTENDEE, line: line.number, params, value });
+            }
+            if kept_properties > MAX_PROPERTIES {
+                return Err(error(line.number, format!("more than {MAX_PROPERTIES} properties that count")));
             }
         } else {
             return Err(error(line.number, "content outside of a VCALENDAR".to_owned()));
         }
     }
-    match open.last() {
+    match open.0.last() {
         Some(component) => {
             let name = excerpt(&component.name);
             let reason = format!("BEGIN:{name} without its END: the file is cut short");

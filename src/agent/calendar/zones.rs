@@ -9,15 +9,20 @@ use std::sync::{Arc, OnceLock};
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeDelta, Timelike, Utc};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use super::rule::{Rule, Steps};
 use super::tree::{Component, Property};
 use super::value::{excerpt, local_time, utc_offset};
 use super::windows;
+use crate::core::recurrence::{MAX_FIRST_STEPS, Rule, RuleError, Steps};
 
 /// Changes of offset that one VTIMEZONE may bring; a real one has a few per year.
 pub(super) const MAX_TRANSITIONS: usize = 4_000;
 /// The rules of a VTIMEZONE are followed up to this year; later times keep the last offset.
 pub(super) const HORIZON_YEAR: i32 = 2100;
+
+/// Steps that the rules of all VTIMEZONEs of a file take together, and changes of offset that they bring.
+pub(super) const MAX_STEPS_PER_FILE: usize = 500_000;
+/// No zone's name is longer, in bytes.
+const MAX_NAME_BYTES: usize = 256;
 
 /// Where a local time is to be read.
 #[derive(Debug, Clone)]
@@ -84,6 +89,9 @@ pub fn known_zone(name: &str) -> Option<TimeZone> {
     static BUNDLED: OnceLock<TimeZoneDatabase> = OnceLock::new();
     let database = BUNDLED.get_or_init(TimeZoneDatabase::bundled);
     let name = name.trim();
+    if name.len() > MAX_NAME_BYTES {
+        return None;
+    }
     // jiff's own name for "nobody knows where" is no place to book a meeting.
     let iana = |name: &str| {
         if name.eq_ignore_ascii_case("Etc/Unknown") { None } else { database.get(name).ok() }
@@ -100,6 +108,8 @@ pub fn known_zone(name: &str) -> Option<TimeZone> {
 pub(super) struct ZoneBook<'t> {
     definitions: HashMap<String, &'t Component>,
     resolved: HashMap<String, Result<Zone, String>>,
+    /// What their rules may still cost.
+    steps: Steps,
 }
 
 impl<'t> ZoneBook<'t> {
@@ -111,7 +121,7 @@ impl<'t> ZoneBook<'t> {
                 definitions.entry(id.value.clone()).or_insert(component);
             }
         }
-        Self { definitions, resolved: HashMap::new() }
+        Self { definitions, resolved: HashMap::new(), steps: Steps::new(MAX_STEPS_PER_FILE) }
     }
 
     /// The TZID of the file's VTIMEZONE, if it has exactly one.
@@ -127,7 +137,7 @@ impl<'t> ZoneBook<'t> {
         }
         let zone = match (known_zone(id), self.definitions.get(id)) {
             (Some(zone), _) => Ok(Zone::Named(zone)),
-            (None, Some(component)) => defined_zone(component),
+            (None, Some(component)) => defined_zone(component, &mut self.steps),
             (None, None) => Err(format!("unknown time zone '{}'", excerpt(id))),
         };
         self.resolved.insert(id.to_owned(), zone.clone());
@@ -135,12 +145,16 @@ impl<'t> ZoneBook<'t> {
     }
 }
 
-fn defined_zone(component: &Component) -> Result<Zone, String> {
+fn defined_zone(component: &Component, steps: &mut Steps) -> Result<Zone, String> {
+    let faults = std::iter::once(component).chain(&component.children).filter_map(|part| part.fault.as_ref());
+    if let Some((line, reason)) = faults.min_by_key(|fault| fault.0) {
+        return Err(format!("its VTIMEZONE, line {line}: {reason}"));
+    }
     let location = component.first("X-LIC-LOCATION").and_then(|name| known_zone(&name.value));
     if let Some(zone) = location {
         return Ok(Zone::Named(zone));
     }
-    CustomZone::read(component).map(|zone| Zone::Custom(Arc::new(zone)))
+    CustomZone::read(component, steps).map(|zone| Zone::Custom(Arc::new(zone)))
 }
 
 /// The changes of offset that a VTIMEZONE describes (RFC 5545, section 3.6.5).
@@ -153,11 +167,11 @@ pub(super) struct CustomZone {
 }
 
 impl CustomZone {
-    fn read(component: &Component) -> Result<Self, String> {
+    fn read(component: &Component, steps: &mut Steps) -> Result<Self, String> {
         let mut onsets: Vec<(NaiveDateTime, TimeDelta, TimeDelta)> = Vec::new();
         for observance in &component.children {
             if observance.is("STANDARD") || observance.is("DAYLIGHT") {
-                read_observance(observance, &mut onsets)
+                read_observance(observance, &mut onsets, steps)
                     .map_err(|(line, e)| format!("its VTIMEZONE, line {line}: {e}"))?;
             }
         }
@@ -201,7 +215,12 @@ impl CustomZone {
 type Onsets = Vec<(NaiveDateTime, TimeDelta, TimeDelta)>;
 
 /// Adds (UTC onset, offset before, offset after) of each time this observance takes effect.
-fn read_observance(observance: &Component, onsets: &mut Onsets) -> Result<(), (usize, String)> {
+fn read_observance(
+    observance: &Component,
+    onsets: &mut Onsets,
+    budget: &mut Steps,
+) -> Result<(), (usize, String)> {
+    let too_many = |line| (line, format!("the zones of the file take more than {MAX_STEPS_PER_FILE} steps"));
     let need = |name: &str| -> Result<&Property, (usize, String)> {
         observance.first(name).ok_or_else(|| (observance.line, format!("missing {name}")))
     };
@@ -219,18 +238,36 @@ fn read_observance(observance: &Component, onsets: &mut Onsets) -> Result<(), (u
     let mut locals = vec![start];
     for property in observance.all("RDATE") {
         for text in property.values() {
+            if !budget.take(1) {
+                return Err(too_many(property.line));
+            }
             locals.push(at(property, text)?);
         }
     }
     let horizon = NaiveDate::from_ymd_opt(HORIZON_YEAR, 1, 1).map_or(start, NaiveDateTime::from);
     for property in observance.all("RRULE") {
-        let rule = Rule::read(&property.value, start, false).map_err(|e| (property.line, e))?;
+        if budget.is_empty() {
+            return Err(too_many(property.line));
+        }
+        let rule = Rule::parse_leniently(&property.value).and_then(|rule| rule.dated(start, false));
+        let rule = rule.map_err(|error| {
+            budget.take(if error == RuleError::TooRare { MAX_FIRST_STEPS } else { 1 });
+            (property.line, error.to_string())
+        })?;
+        budget.take(rule.first_steps());
         if rule.is_dead() {
             return Err((property.line, "a rule that never matches".to_owned()));
         }
         let until = rule.until_in(|utc| utc + from);
-        let mut steps = Steps::new(MAX_TRANSITIONS);
-        let complete = rule.expand(start, until, start..horizon, &mut steps, |at| locals.push(at));
+        let mut steps = budget.split(MAX_TRANSITIONS);
+        let complete = rule.expand(until, start..horizon, &mut steps, |at| {
+            locals.push(at);
+            true
+        });
+        budget.give_back(steps);
+        if complete.is_err() && budget.is_empty() {
+            return Err(too_many(property.line));
+        }
         if complete.is_err() {
             return Err((property.line, "too many changes of offset".to_owned()));
         }

@@ -200,6 +200,16 @@ async fn a_calendar_that_breaks_declines_with_its_line() {
     let (alice, bob) = (ParticipantId::new("alice"), config(folder.path(), "bob"));
     std::fs::write(&bob.calendar, "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\n").unwrap();
     let broken = Change::Changed(bob.id.clone(), Loaded::read(&bob.calendar));
+    // What is wrong with it is told by registering again, and once.
+    let reply = host.calendars(vec![broken]).unwrap();
+    assert_eq!(said(&reply), ["bob register 0/0"]);
+    let FromAgent::Register(register) = reply.frames[0].messages[0].message.clone().unwrap() else {
+        unreachable!()
+    };
+    assert!(register.calendar_problem.starts_with("bob.ics:2: "), "{}", register.calendar_problem);
+    host.receive(&[frame([registered("bob")])]).unwrap();
+    std::fs::write(&bob.calendar, "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:1\r\n").unwrap();
+    let broken = Change::Changed(bob.id.clone(), Loaded::read(&bob.calendar));
     assert_eq!(said(&host.calendars(vec![broken]).unwrap()), ["bob changed"]);
     let answers = said(&host.receive(&[frame([query(7), hold(1, 7)])]).unwrap());
     assert!(answers[1].starts_with("bob declines: bob.ics:"), "{answers:?}");

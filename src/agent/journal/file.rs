@@ -12,7 +12,7 @@ use super::JournalError;
 /// Tells a second host that the data directory is taken.
 const LOCK_FILE: &str = "agent.lock";
 /// Marks the file as an agent's journal (`PRAGMA application_id`): "quoj" in ASCII.
-const APPLICATION_ID: i32 = 0x7175_6f6a;
+pub(super) const APPLICATION_ID: i32 = 0x7175_6f6a;
 /// The schema that this code reads and writes (`PRAGMA user_version`): the number of [`STEPS`].
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 /// After a heavy day the write-ahead log is cut back to this many bytes.

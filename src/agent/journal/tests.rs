@@ -27,6 +27,7 @@ fn promise(state: PromiseState, attempt: Attempt, start: i64) -> JournalRecord {
         attendees: vec![who("alice"), who("bob")],
         sequence: 3,
         revision: 1,
+        series: None,
     };
     JournalRecord::Promise(PromiseRow { state, booking, displaces: vec![super::tests::attempt(9, 1)] })
 }
@@ -166,4 +167,48 @@ fn a_full_disk_is_an_error_and_nothing_stays() {
     let error = file.append(&[(who("alice"), many)]).unwrap_err().to_string();
     assert!(error.contains("full"), "{error}");
     assert_eq!(file.load(&who("alice")).unwrap(), before);
+}
+
+/// `quorate doctor`: a sound journal passes, also beside an agent, and each way to spoil one is found.
+#[test]
+fn the_doctor_finds_what_is_wrong_with_a_journal() {
+    let failed = |path: &Path| -> Vec<&str> {
+        let checks = doctor::examine(path).unwrap();
+        checks.iter().filter(|check| !check.passed()).map(|check| check.name).collect()
+    };
+    let make = |folder: &Path| -> JournalFile {
+        let mut journal = JournalFile::open(folder).unwrap();
+        journal.load(&who("alice")).unwrap();
+        let records =
+            (0..3).map(|n| promise(PromiseState::Confirmed, attempt(n, 1), i64::from(n))).collect::<Vec<_>>();
+        journal.append(&[(who("alice"), records)]).unwrap();
+        journal
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let open = make(folder.path());
+    assert_eq!(failed(open.path()), Vec::<&str>::new());
+    drop(open);
+    for (check, sql) in [
+        ("schema", "PRAGMA user_version = 99"),
+        ("schema", "PRAGMA application_id = 1"),
+        ("rows", "UPDATE promises SET body = '{}' WHERE meeting = 'm1'"),
+        ("rows", "UPDATE promises SET n = 7 WHERE meeting = 'm1'"),
+        ("rows", "DELETE FROM participants"),
+        (
+            "I1",
+            "UPDATE promises SET body = replace((SELECT body FROM promises WHERE meeting = 'm0'), 'm0', 'm1')
+             WHERE meeting = 'm1'",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = make(folder.path()).path().to_owned();
+        assert_eq!(failed(&path), Vec::<&str>::new());
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        assert_eq!(failed(&path), [check], "{sql}");
+    }
+    let path = folder.path().join(JOURNAL_FILE);
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    assert!(failed(&path).contains(&"file"));
+    assert!(doctor::examine(folder.path()).is_err());
 }

@@ -190,6 +190,17 @@ fn lists_tell_of_further_pages() {
 }
 
 #[test]
+fn an_occurrence_says_which_series_it_is_of() {
+    let occurrence = pb::Meeting { series_id: "5e1e5".to_owned(), ..booked() };
+    let text = meeting(&occurrence, "Booked", &berlin());
+    assert!(text.contains("\n  meeting   0190c2a4\n  series    5e1e5\n"), "{text}");
+    assert!(!meeting(&booked(), "Booked", &berlin()).contains("series"));
+    let page = pb::ListMeetingsResponse { meetings: vec![booked(), occurrence], ..Default::default() };
+    let text = meetings(&page, &berlin());
+    assert!(text.contains("MEETING    SERIES\n") && text.ends_with("0190c2a4   5e1e5\n"), "{text}");
+}
+
+#[test]
 fn an_event_is_one_line_whatever_it_holds() {
     let mut failed = booked();
     failed.spec.as_mut().unwrap().title = "a\nb".to_owned();
@@ -226,4 +237,45 @@ fn participants_show_since_when() {
 fn many_names_are_counted() {
     let ids: Vec<_> = (0..8).map(|n| format!("p{n}")).collect();
     assert_eq!(names(ids.iter().map(String::as_str)), "p0, p1, p2, p3, p4 and 3 more");
+}
+
+#[test]
+fn a_slot_is_shown_where_each_attendee_is() {
+    let mut meeting = booked();
+    meeting.attendees[0].time_zone = "America/New_York".to_owned();
+    meeting.attendees[1].time_zone = "Europe/Berlin".to_owned();
+    meeting.clock_shifts =
+        vec![pb::ClockShift { message: "working hours start at 03:00".to_owned(), ..Default::default() }];
+    let text = super::meeting(&meeting, "Booked", &berlin());
+    assert!(text.contains("\n  there     bob 04:00 America/New_York, alice 10:00 Europe/Berlin\n"), "{text}");
+    assert!(text.ends_with("note: working hours start at 03:00\n"), "{text}");
+    let mut attendees = meeting.attendees.clone();
+    attendees[1].detail = "the agent's clock rules differ".to_owned();
+    let found = pb::FindMeetingTimesResponse {
+        candidates: vec![pb::Candidate { slot: meeting.slot, attendees, ..Default::default() }],
+        clock_shifts: meeting.clock_shifts.clone(),
+        ..Default::default()
+    };
+    // In the asker's own zone there is nothing to add; bob, who is elsewhere, would not attend.
+    let text = candidates(&found, &berlin());
+    assert!(!text.contains("Where the attendees are"), "{text}");
+    assert!(text.contains("\nnote: alice: the agent's clock rules differ\n"), "{text}");
+    assert!(text.contains("\nnote: working hours start at 03:00\n"), "{text}");
+    let text = candidates(&found, &Zone::named("Asia/Tokyo").unwrap());
+    assert!(
+        text.contains("Where the attendees are:\n  1   Tue 18:00 (alice 10:00 Europe/Berlin)\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn outdated_zone_data_are_told_of_a_participant() {
+    let outdated = pb::Participant {
+        participant_id: "bob".to_owned(),
+        time_zone_detail: "the agent's clock rules differ".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(participant(&outdated, &berlin()), "bob  away  the agent's clock rules differ\n");
+    let page = pb::ListParticipantsResponse { participants: vec![outdated], ..Default::default() };
+    assert!(participants(&page, &berlin()).contains("\nnote: bob: the agent's clock rules differ\n"));
 }

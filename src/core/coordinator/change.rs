@@ -36,6 +36,8 @@ impl Coordinator {
             return self.read(Read::Meeting(id), Pending::ReadForCommand { ticket, command, deadline });
         };
         match (command, &live.job, &live.phase) {
+            (_, Job::Series(_), _) => self.refuse(ticket, Refused::NoSuchMeeting(id)),
+            _ if live.group.is_some() => self.refuse(ticket, Refused::BeingChanged),
             (Command::Cancel { version, .. }, _, Phase::Writing { .. }) => {
                 live.inbox.push(Inbox::Cancel(ticket, version));
             }
@@ -83,7 +85,13 @@ impl Coordinator {
                 self.reschedule(now, ticket, meeting, row, wish, deadline);
             }
             Command::Update { .. } => self.update(now, ticket, meeting, row, command, deadline),
-            Command::Find { .. } | Command::Schedule(_) => {}
+            Command::Find { .. }
+            | Command::Schedule(_)
+            | Command::ScheduleSeries(_)
+            | Command::RescheduleSeries { .. }
+            | Command::UpdateSeries { .. }
+            | Command::CancelSeries { .. }
+            | Command::Within(..) => {}
         }
     }
 
@@ -270,8 +278,10 @@ impl Coordinator {
         }
         let Direct { ticket, meeting, attempt, asked, deliveries, .. } = direct;
         self.forget_confirms(&attempt, &asked);
-        self.confirms.remove(&attempt);
+        self.drop_confirms(&attempt);
         let confirms = deliveries.iter().filter(|d| d.body.kind() == AckKind::Confirm).count();
+        let caller = self.traced_by(&ticket);
+        self.tracer.changed(caller, &attempt, meeting.slot, confirms);
         if confirms > 0 {
             self.confirms.insert(attempt, (confirms, Some(Arc::new(meeting.clone()))));
         }
@@ -281,6 +291,7 @@ impl Coordinator {
         for delivery in deliveries {
             self.queue_delivery(now, delivery);
         }
+        self.tracer.queued();
         self.out.push(Effect::Reply(ticket, Reply::Changed(Box::new(meeting), None)));
     }
 
@@ -300,7 +311,9 @@ impl Coordinator {
     pub(super) fn cancel_live(&mut self, now: Now, id: &MeetingId, ticket: Ticket, version: Option<u64>) {
         let Some(live) = self.live.get_mut(id) else { return };
         let known = match &live.job {
-            Job::Find { .. } => return self.refuse(ticket, Refused::NoSuchMeeting(id.clone())),
+            Job::Find { .. } | Job::Series(_) => {
+                return self.refuse(ticket, Refused::NoSuchMeeting(id.clone()));
+            }
             Job::Change { current, .. } => current.version,
             Job::New => live.meeting.version,
         };
@@ -327,7 +340,7 @@ impl Coordinator {
                 carry.release.extend(deliveries);
                 (cancelled, writes)
             }
-            Job::New | Job::Find { .. } => {
+            Job::New | Job::Find { .. } | Job::Series(_) => {
                 let mut meeting = live.meeting.clone();
                 if !live.stored {
                     meeting.version = 0;
@@ -343,7 +356,7 @@ impl Coordinator {
         let Some(live) = self.live.get(id).cloned() else { return };
         let (changed, old) = (matches!(live.job, Job::Change { .. }), live.old_attempt().cloned());
         if let Some(old) = old {
-            self.confirms.remove(&old.attempt);
+            self.drop_confirms(&old.attempt);
         }
         self.notify(
             &live,
@@ -369,6 +382,7 @@ impl Coordinator {
 
     pub(super) fn change_failed(&mut self, id: &MeetingId, failure: Failure) {
         let Some(Live { job: Job::Change { current, .. }, .. }) = self.live.get(id) else { return };
+        self.counters.failures.note(failure.reason);
         let reply = Reply::Changed(current.clone(), Some(failure));
         self.finish(id, &reply);
     }
@@ -395,14 +409,15 @@ impl Coordinator {
         };
         let booked = match &live.job {
             Job::Change { current, old, .. } => Some(((**current).clone(), (**old).clone())),
-            Job::New | Job::Find { .. } => None,
+            Job::New | Job::Find { .. } | Job::Series(_) => None,
         };
         let of_old = booked.as_ref().is_some_and(|(_, old)| n.is_none_or(|n| n == old.attempt.n));
         if let (Some((current, old)), true) = (booked, of_old) {
             self.withdraw_booked(now, &participant, n, &reason, Some((current, Some(old))));
         } else if let Some(n) = n {
             let attempt = Attempt::new(meeting, n);
-            self.release_one(now, participant.clone(), attempt, ReleaseCause::Withdrawn);
+            let asked = open.as_ref() == Some(&attempt);
+            self.release_withdrawn(now, participant.clone(), attempt, asked);
         }
         if let Some(open) = open.filter(|open| n.is_none_or(|n| n == open.n) || of_old) {
             self.strike(now, &participant, &open);
@@ -442,14 +457,16 @@ impl Coordinator {
     ) {
         let Some((mut meeting, row)) = found else { return };
         let row = row.filter(|row| n.is_none_or(|n| n == row.attempt.n));
+        let attempt_is_known = row.is_some();
         let version = meeting.version;
         let attends =
             |o: &&mut AttendeeOutcome| o.id == *participant && o.status == AttendeeStatus::Attending;
         let outcome = meeting.attendees.iter_mut().find(attends);
         let (Some(row), Some(outcome), MeetingState::Confirmed) = (row, outcome, meeting.state) else {
             if let Some(n) = n {
+                let asked = attempt_is_known && meeting.attendees.iter().any(|o| o.id == *participant);
                 let attempt = Attempt::new(meeting.id, n);
-                self.release_one(now, participant.clone(), attempt, ReleaseCause::Withdrawn);
+                self.release_withdrawn(now, participant.clone(), attempt, asked);
             }
             return;
         };
@@ -484,7 +501,7 @@ impl Command {
             Self::Reschedule { meeting, .. }
             | Self::Update { meeting, .. }
             | Self::Cancel { meeting, .. } => meeting,
-            Self::Find { .. } | Self::Schedule(_) => unreachable!("only changes name a meeting"),
+            _ => unreachable!("only changes name a meeting"),
         }
     }
 
@@ -493,7 +510,7 @@ impl Command {
             Self::Reschedule { version, .. }
             | Self::Update { version, .. }
             | Self::Cancel { version, .. } => *version,
-            Self::Find { .. } | Self::Schedule(_) => None,
+            _ => None,
         }
     }
 }

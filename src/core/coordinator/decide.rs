@@ -9,21 +9,68 @@ use super::*;
 use crate::core::message::{Booking, Refusal, ReleaseCause};
 use crate::core::model::EventKind;
 use crate::core::record::{AttemptState, BookingRow, DeliveryBody};
+use crate::core::zones;
+
+/// D3 of one attempt, before it goes to the store.
+pub(super) struct Deciding {
+    pub decision: Decision,
+    pub holding: Box<Holding>,
+    pub deliveries: Vec<Delivery>,
+    pub conditions: Vec<Condition>,
+    pub writes: Vec<Write>,
+}
 
 impl Coordinator {
     /// D3: the commit set is exactly who voted yes, by compare-and-set on everything that the decision rests on.
     pub(super) fn decide(&mut self, now: Now, attempt: &Attempt) {
         let id = attempt.meeting.clone();
-        let Some(live) = self.live.get(&id) else { return };
-        let Phase::Holding(holding) = &live.phase else { return };
-        let commit: BTreeSet<ParticipantId> = holding.granted().cloned().collect();
-        let displacement = match self.displacement(now, live, holding, &commit) {
-            Ok(displacement) => displacement,
-            Err(words) => return self.give_up(now, attempt, AttemptOutcome::Aborted, &words),
+        let grouped = self.live.get(&id).is_some_and(|live| live.group.is_some());
+        if grouped && !planted(Planted::SeriesDecidedInParts) {
+            return self.ready_to_decide(now, attempt);
+        }
+        self.stop_groups_in_the_way(now, &id);
+        let displacement = match self.would_displace(now, &id) {
+            Some(Ok(displacement)) => displacement,
+            Some(Err(words)) => return self.give_up(now, attempt, AttemptOutcome::Aborted, &words),
+            None => return,
         };
-        let Some(live) = self.live.get_mut(&id) else { return };
+        let Some(Deciding { decision, holding, deliveries, conditions, writes }) =
+            self.decision(now, attempt, displacement)
+        else {
+            return;
+        };
+        let displaced = decision.displaced.clone();
+        let carry = Carry { release: deliveries, ..Carry::default() };
+        self.write_for(&id, Next::Decide(Box::new(decision)), Some(holding), carry, conditions, writes);
+        self.suspend_displaced(&id, &displaced);
+    }
+
+    /// What the attempt that a meeting HOLDs would displace; `None` if it holds none.
+    pub(super) fn would_displace(&self, now: Now, id: &MeetingId) -> Option<Result<Displacement, String>> {
+        let live = self.live.get(id)?;
+        let Phase::Holding(holding) = &live.phase else { return None };
+        let commit: BTreeSet<ParticipantId> = holding.granted().cloned().collect();
+        Some(self.displacement(now, live, holding, &commit))
+    }
+
+    /// All that D3 consists of for one attempt, which is HOLDING; it is taken out of its job.
+    pub(super) fn decision(
+        &mut self,
+        now: Now,
+        attempt: &Attempt,
+        displacement: Displacement,
+    ) -> Option<Deciding> {
+        let live = self.live.get_mut(&attempt.meeting)?;
         let over = Phase::Waiting { blockers: BTreeSet::new(), wake: None };
-        let Phase::Holding(mut holding) = std::mem::replace(&mut live.phase, over) else { return };
+        let mut holding = match std::mem::replace(&mut live.phase, over) {
+            Phase::Holding(holding) => holding,
+            phase => {
+                live.phase = phase;
+                return None;
+            }
+        };
+        let commit: BTreeSet<ParticipantId> = holding.granted().cloned().collect();
+        self.tracer.decides(&holding.row, commit.len());
         // What was overlaid in vain stands.
         holding.row.displaces = live.replaces();
         holding.row.displaces.extend(displacement.attempts().cloned());
@@ -37,12 +84,12 @@ impl Coordinator {
                 meeting.sequence = current.sequence + 1;
                 *kind
             }
-            Job::New | Job::Find { .. } if meeting.state == MeetingState::Displaced => {
+            Job::New | Job::Find { .. } | Job::Series(_) if meeting.state == MeetingState::Displaced => {
                 meeting.version += 1;
                 meeting.sequence += 1;
                 EventKind::Rescheduled
             }
-            Job::New | Job::Find { .. } => {
+            Job::New | Job::Find { .. } | Job::Series(_) => {
                 meeting.version += 1;
                 EventKind::Confirmed
             }
@@ -50,11 +97,17 @@ impl Coordinator {
         meeting.displaced = displacement.attempts().map(|attempt| attempt.meeting.clone()).collect();
         meeting.state = MeetingState::Confirmed;
         meeting.booked = Some(attempt.n);
+        // Who stays at their time keeps the local time that was meant, whatever became of the zone's rules since.
+        if meeting.slot != Some(holding.row.slot) || meeting.local_start.is_none() {
+            meeting.local_start = zones::local_time(holding.row.slot.start, &meeting.time_zone);
+        }
         meeting.slot = Some(holding.row.slot);
         meeting.blocked = Some(holding.row.blocked);
         meeting.attendees = outcomes;
         meeting.failure = None;
         meeting.update_time = now.wall;
+        // The one rank of a series ends with its decision: two that are displaced later compete as any others.
+        meeting.rank.meeting = meeting.id.clone();
         let mut conditions = live.unchanged();
         let old = live.old_attempt().cloned();
         let displaces = holding.row.displaces.clone();
@@ -113,11 +166,8 @@ impl Coordinator {
         conditions.extend(rests_on);
         writes.extend(displacing);
         deliveries.extend(more);
-        let carry = Carry { release: deliveries, ..Carry::default() };
-        let decision = Decision { meeting, commit, displaced: displaced.clone() };
-        let next = Next::Decide(Box::new(decision));
-        self.write_for(&id, next, Some(holding), carry, conditions, writes);
-        self.suspend_displaced(&id, &displaced);
+        let decision = Decision { meeting, commit, displaced };
+        Some(Deciding { decision, holding, deliveries, conditions, writes })
     }
 
     /// D3 is on disk: answer, tell, deliver.
@@ -130,11 +180,12 @@ impl Coordinator {
         holding: &Holding,
     ) {
         self.counters.committed += 1;
+        self.counters.decision_time.record(now.mono.since(holding.since));
         let attempt = holding.row.attempt.clone();
         let Some(live) = self.live.get(id) else { return };
         let (changed, live) = (matches!(live.job, Job::Change { .. }), live.clone());
         if let Some(old) = live.old_attempt() {
-            self.confirms.remove(&old.attempt);
+            self.drop_confirms(&old.attempt);
         }
         self.confirms.insert(attempt.clone(), (commit.len(), Some(Arc::new(meeting.clone()))));
         let words = format!("{:?} was confirmed without you", meeting.spec.title);
@@ -159,6 +210,7 @@ impl Coordinator {
     ) {
         let (next, holding) = match (next, holding) {
             (Next::Decide(decision), Some(holding)) => {
+                self.tracer.undecided(&holding.row, &condition);
                 self.resume_displaced(now, &decision.displaced);
                 if of_another(&condition, id) {
                     return self.overlaid_changed(now, id, holding);
@@ -184,6 +236,7 @@ impl Coordinator {
             live.phase = Phase::Holding(holding);
             self.set_meeting_timer(id, Some(at));
             self.evaluate(now, &attempt);
+            self.push_waited_for(now, &attempt);
             self.push_again(now, &attempt);
             return self.empty_inbox(now, id);
         }
@@ -282,5 +335,6 @@ pub(super) fn booking_of(meeting: &Meeting, row: &AttemptRow, attendees: Vec<Par
         attendees,
         sequence: meeting.sequence,
         revision: meeting.version,
+        series: row.series.clone(),
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::core::message::{AckKind, ReleaseCause};
 use crate::core::model::{AttendeeStatus, EventKind};
 use crate::core::record::{AttemptState, DeliveryBody};
+use crate::core::trace::Outcome;
 
 impl Coordinator {
     /// Takes over a delivery that is on disk now, and sends it if its participant is there.
@@ -15,7 +16,8 @@ impl Coordinator {
     /// Deliveries are noted in the order of the store's answers, so that memory has what the store has.
     pub(super) fn note_delivery(&mut self, now: Now, delivery: Delivery) {
         let pause = limits::REDELIVER_MIN;
-        let entry = Undelivered { delivery: delivery.clone(), next: now.mono + pause, pause };
+        let trace = self.tracer.of_delivery(&delivery.attempt);
+        let entry = Undelivered { delivery: delivery.clone(), next: now.mono + pause, pause, trace };
         self.undelivered
             .entry(delivery.participant.clone())
             .or_default()
@@ -56,7 +58,8 @@ impl Coordinator {
                 SchedulerMessage::Release { attempt: attempt.clone(), cause: *cause }
             }
         };
-        self.out.push(Effect::Send(session, vec![participant.clone()], message));
+        let trace = entry.trace;
+        self.out.push(Effect::Send(session, vec![participant.clone()], message, trace));
         if planted(Planted::ForgottenBeforeAck) {
             return self.forget_sent(participant, attempt);
         }
@@ -141,12 +144,37 @@ impl Coordinator {
         }
     }
 
+    /// A confirm is on disk once more for an agent that asked. Its acknowledgement counts for that confirm, not for
+    /// somebody else's.
+    pub(super) fn told_again(&mut self, now: Now, confirm: Delivery) {
+        let unheard = self.is_undelivered(&confirm.participant, &confirm.attempt);
+        if let Some((left, _)) = self.confirms.get_mut(&confirm.attempt).filter(|_| !unheard) {
+            *left += 1;
+        }
+        self.queue_delivery(now, confirm);
+    }
+
+    /// A participant left a booking. The others are waited for without it, and the meeting is not what was decided any more.
+    pub(super) fn left(&mut self, now: Now, release: Delivery) {
+        let (participant, attempt) = (release.participant.clone(), release.attempt.clone());
+        let open = self.undelivered.get(&participant).and_then(|all| all.get(&attempt));
+        let unheard = open.is_some_and(|entry| entry.delivery.body.kind() == AckKind::Confirm);
+        self.queue_delivery(now, release);
+        if let Some((_, meeting)) = self.confirms.get_mut(&attempt) {
+            *meeting = None;
+        }
+        if unheard {
+            self.confirm_acked(now, &attempt);
+        }
+    }
+
     fn confirm_acked(&mut self, now: Now, attempt: &Attempt) {
         let Some((left, _)) = self.confirms.get_mut(attempt) else { return };
         *left = left.saturating_sub(1);
         if *left > 0 {
             return;
         }
+        self.tracer.delivered(attempt, Outcome::Done);
         match self.confirms.remove(attempt) {
             Some((_, Some(meeting))) => self.all_delivered(now, attempt, Meeting::clone(&meeting)),
             _ => self.read(Read::Meeting(attempt.meeting.clone()), Pending::ReadDelivered(attempt.clone())),
@@ -184,6 +212,22 @@ impl Coordinator {
         let conditions = vec![self.fence()];
         let writes = vec![Write::Delivery(delivery.clone())];
         self.apply(Transaction { conditions, writes }, Pending::Deliver(vec![delivery]));
+    }
+
+    /// Releases somebody who withdrew. It is on disk only if the attempt had something to do with them: numbers that were
+    /// made up must not fill it, and whoever withdrew says so until they hear the release.
+    pub(super) fn release_withdrawn(
+        &mut self,
+        now: Now,
+        participant: ParticipantId,
+        attempt: Attempt,
+        asked: bool,
+    ) {
+        let owed = self.undelivered.get(&participant).is_some_and(|all| all.contains_key(&attempt));
+        match asked || owed {
+            true => self.release_one(now, participant, attempt, ReleaseCause::Withdrawn),
+            false => self.release_unknown(participant, attempt, ReleaseCause::Withdrawn),
+        }
     }
 
     /// Releases an attempt that the store does not know. Nothing has to outlast a crash, as the agent asks until it hears it,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::core::displacement::{Displaceable, may_displace};
+use crate::core::measure::AbortCause;
 use crate::core::message::{AckKind, Notice, ReleaseCause};
 use crate::core::model::{AttendeeStatus, EventKind};
 use crate::core::planted::{Planted, planted};
@@ -163,6 +164,9 @@ impl Coordinator {
             return changed();
         }
         let Some(live) = self.live.get(&read.id) else { return Ok((read.clone(), None)) };
+        if live.group.as_ref().is_some_and(|group| !self.has_ended(group)) {
+            return changed();
+        }
         match (&live.job, &live.phase) {
             (Job::Change { current, .. }, phase) if current.version == read.version => match phase {
                 Phase::Writing { .. } => changed(),
@@ -226,7 +230,7 @@ impl Coordinator {
     /// Its confirms say nothing any more; called before the releases of the same transaction are queued.
     pub(super) fn forget_displaced(&mut self, displaced: &[Displaced]) {
         for one in displaced {
-            self.confirms.remove(&one.row.attempt);
+            self.drop_confirms(&one.row.attempt);
             self.forget_confirms(&one.row.attempt, &one.row.commit_set);
         }
     }
@@ -239,7 +243,7 @@ impl Coordinator {
             self.counters.displaced += 1;
             self.finish(&id, &Reply::Refused(Refused::NotConfirmed(MeetingState::Displaced)));
             if let Some((open, asked)) = &one.open {
-                self.counters.aborted += 1;
+                self.counters.abort(AbortCause::Displaced);
                 self.unhold(open, asked);
             }
             let notice = Notice {
@@ -321,6 +325,7 @@ fn displaced_meeting(now: Now, before: &Meeting, by: &MeetingId) -> Meeting {
     after.displaced.clear();
     after.booked = None;
     after.slot = None;
+    after.local_start = None;
     after.blocked = None;
     after.named_slot = None;
     after.update_time = now.wall;

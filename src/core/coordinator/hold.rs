@@ -5,128 +5,14 @@ use std::collections::BTreeSet;
 use super::seek::Carry;
 use super::votes::Verdict;
 use super::*;
-use crate::core::availability::Answer;
 use crate::core::message::{Refusal, ReleaseCause, Vote};
-use crate::core::model::{Attendee, EventKind, FailureReason};
+use crate::core::model::FailureReason;
 use crate::core::record::{AttemptState, DeliveryBody};
 
 /// How often holds of one attempt are sent again after pushes, before a refusal is final.
 const HOLDS_AGAIN: u32 = 64;
 
 impl Coordinator {
-    /// D1 for one slot, together with whatever gives up the attempt before.
-    pub(super) fn hold_slot(
-        &mut self,
-        now: Now,
-        id: &MeetingId,
-        slot: TimeRange,
-        overlay: bool,
-        carry: Carry,
-    ) {
-        let Some(live) = self.live.get(id) else { return };
-        let whom = self.whom_to_ask(live, &slot, overlay);
-        let Some(live) = self.live.get_mut(id) else { return };
-        let Some((asked, displaces)) = whom.filter(|(asked, _)| !asked.is_empty()) else {
-            live.dead.insert(slot);
-            return self.advance(now, id, carry);
-        };
-        let n = match live.meeting.last_attempt {
-            Some(last) if planted(Planted::NumberReused) => last,
-            last => AttemptNumber::after(last, self.generation),
-        };
-        live.meeting.last_attempt = Some(n);
-        let mut row = live.attempt_row(n, slot, asked);
-        row.displaces.extend(displaces);
-        let mut conditions = live.unchanged();
-        if !planted(Planted::NumberReused) {
-            conditions.push(Condition::AttemptUnused(row.attempt.clone()));
-        }
-        // The first D1 makes the meeting durable; a change keeps the meeting's row as it is, but for the number.
-        let mut writes = Vec::new();
-        match &mut live.job {
-            Job::Change { current, .. } => {
-                current.last_attempt = Some(n);
-                writes.push(Write::Meeting(current.clone()));
-            }
-            Job::New | Job::Find { .. } => {
-                if live.stored {
-                    live.meeting.version += 1;
-                }
-                live.meeting.update_time = now.wall;
-                writes.push(Write::Meeting(Box::new(live.meeting.clone())));
-                if !live.stored {
-                    writes.push(event(EventKind::Scheduling, &live.meeting));
-                }
-            }
-        }
-        writes.push(Write::Attempt(Box::new(row.clone())));
-        let early = planted(Planted::HoldBeforeD1).then(|| live.hold_message(&row));
-        let ballots = row.asked.iter().map(|p| (p.clone(), Ballot::Waiting)).collect();
-        for participant in &row.asked {
-            self.held.entry(participant.clone()).or_default().insert(row.attempt.clone());
-            live.told.insert(participant.clone());
-        }
-        let holding = Holding {
-            row,
-            ballots,
-            journal: BTreeMap::new(),
-            deadline: Mono::default(),
-            grace: None,
-            again: 0,
-        };
-        if let Some(message) = early {
-            self.send_all(holding.row.asked.clone(), &message);
-        }
-        self.write_for(id, Next::Hold, Some(Box::new(holding)), carry, conditions, writes);
-    }
-
-    /// Everyone connected who may be free at the slot: answers are advisory, the hold is the check. With `overlay`,
-    /// also what has to be displaced for it; `None` if that can't be.
-    pub(super) fn whom_to_ask(
-        &self,
-        live: &Live,
-        slot: &TimeRange,
-        overlay: bool,
-    ) -> Option<(Vec<ParticipantId>, BTreeSet<Attempt>)> {
-        let spec = &live.meeting.spec;
-        let blocked = spec.blocked(slot);
-        let maybe_free = |id: &ParticipantId, answer: &Answer| match answer {
-            Answer::Free(free) => {
-                crate::core::availability::fits(free, &blocked).is_some() || self.held_at(id, &blocked)
-            }
-            _ => false,
-        };
-        let free = |answers: &[Answer]| -> BTreeSet<&ParticipantId> {
-            let attendees = spec.attendees.iter().zip(answers);
-            let asked = |a: &Attendee| self.ready(&a.id).is_some() && !live.has_left(a);
-            let free = attendees.filter(|(a, answer)| maybe_free(&a.id, answer) && asked(a));
-            free.map(|(a, _)| &a.id).collect()
-        };
-        let in_order = |asked: &dyn Fn(&ParticipantId) -> bool| -> Vec<ParticipantId> {
-            spec.attendees.iter().map(|a| &a.id).filter(|id| asked(id)).cloned().collect()
-        };
-        if !overlay {
-            let free = free(&live.as_it_stands());
-            return Some((in_order(&|id| free.contains(id)), BTreeSet::new()));
-        }
-        let mut free = free(&live.answers);
-        // Nobody was asked when a named slot is free: whoever refused it has other reasons.
-        if live.meeting.named_slot.is_some() {
-            free.retain(|id| !live.refused_by.contains(*id));
-        }
-        let chosen = live.displaceable.plan(spec, &blocked, |id| free.contains(id))?;
-        if chosen.is_empty() {
-            return None;
-        }
-        let cleared = |id: &ParticipantId| live.displaceable.cleared(id, &blocked, &chosen);
-        Some((in_order(&|id| free.contains(id) && cleared(id)), chosen))
-    }
-
-    pub(super) fn held_at(&self, id: &ParticipantId, blocked: &TimeRange) -> bool {
-        let attempts = self.held.get(id).into_iter().flatten();
-        attempts.filter_map(|a| self.holding(a)).any(|h| h.row.blocked.overlaps(blocked))
-    }
-
     /// The live hold of an attempt, also while its decision is on its way to the store.
     pub(super) fn holding(&self, attempt: &Attempt) -> Option<&Holding> {
         let holding = match &self.live.get(&attempt.meeting)?.phase {
@@ -168,8 +54,24 @@ impl Coordinator {
             }
             return self.live_conflict(now, id, condition, next, holding);
         }
+        self.on_disk(now, id, next, holding, release);
+        self.empty_inbox(now, id);
+    }
+
+    /// A job's transaction is on disk: what follows from it.
+    pub(super) fn on_disk(
+        &mut self,
+        now: Now,
+        id: &MeetingId,
+        next: Next,
+        holding: Option<Box<Holding>>,
+        release: Vec<Delivery>,
+    ) {
         if let Next::Decide(decision) = &next {
             self.forget_displaced(&decision.displaced);
+        }
+        if let (Next::Decide(decision), Some(holding)) = (&next, &holding) {
+            self.tracer.decided(&holding.row.attempt, holding.row.slot, decision.commit.len());
         }
         if let (Next::Decide(..), Some(old)) = (&next, self.live.get(id).and_then(Live::old_attempt).cloned())
         {
@@ -196,28 +98,31 @@ impl Coordinator {
             (Next::Fail(meeting), _) => self.failed(id, *meeting),
             (Next::FailChange(failure), _) => self.change_failed(id, *failure),
             (Next::Cancel(meeting), _) => self.cancelled(id, *meeting),
+            (Next::Series(next), _) => self.series_on_disk(now, id, next),
             (Next::Suspend, _) => self.finish(id, &Reply::Refused(Refused::ShuttingDown)),
             (next @ Next::Displaced(_), _) | (next, None) => {
                 self.alarm(format!("{id}: {next:?} is not a step of its own, or lacks its hold"));
             }
         }
+        self.tracer.queued();
         for attempt in given_up {
             self.after_decision(now, &attempt, false);
         }
-        self.empty_inbox(now, id);
     }
 
     pub(super) fn send_holds(&mut self, now: Now, id: &MeetingId, mut holding: Box<Holding>) {
         let Some(live) = self.live.get_mut(id) else { return };
         live.stored = true;
         live.charged += 1;
+        holding.since = now.mono;
         holding.deadline = live.deadline.min(now.mono + limits::ATTEMPT_TIMEOUT);
         let message = live.hold_message(&holding.row);
         let (asked, deadline) = (holding.row.asked.clone(), holding.deadline);
         live.phase = Phase::Holding(holding);
         self.set_meeting_timer(id, Some(deadline));
         self.counters.holds += asked.len() as u64;
-        self.send_all(asked, &message);
+        let trace = self.tracer.context(id);
+        self.send_traced(asked, &message, trace);
     }
 
     /// A vote came in. A yes that can't count any more is answered with what became of the attempt.
@@ -281,7 +186,22 @@ impl Coordinator {
             return self.refused(now, &participant, &attempt, Refusal::Held(Some(by)));
         }
         self.wait_for_push(participant, &attempt, by.clone());
-        self.push(now, &attempt, &by);
+        // Whose decision is on its way needs nobody else to give way.
+        if self.is_open(&attempt) {
+            self.push(now, &attempt, &by);
+        }
+    }
+
+    /// Pushes whatever this attempt waits for: its decision did not come about.
+    pub(super) fn push_waited_for(&mut self, now: Now, attempt: &Attempt) {
+        let Some(holding) = self.holding(attempt).filter(|_| self.is_open(attempt)) else { return };
+        let waited_for = holding.ballots.values().filter_map(|ballot| match ballot {
+            Ballot::Pushing(by) => Some(by.clone()),
+            _ => None,
+        });
+        for by in waited_for.collect::<BTreeSet<_>>() {
+            self.push(now, attempt, &by);
+        }
     }
 
     pub(super) fn wait_for_push(&mut self, participant: ParticipantId, attempt: &Attempt, by: Attempt) {
@@ -339,7 +259,8 @@ impl Coordinator {
         let row = holding.row.clone();
         let Some(live) = self.live.get(&attempt.meeting) else { return };
         let message = live.hold_message(&row);
-        self.send_all([participant.clone()], &message);
+        let trace = self.tracer.context(&attempt.meeting);
+        self.send_traced([participant.clone()], &message, trace);
     }
 
     pub(super) fn refused(
@@ -388,6 +309,8 @@ impl Coordinator {
         match holding.verdict() {
             // A vote that was enough is lost: the grace begins anew once there are enough again.
             Verdict::Open => {
+                self.not_ready(attempt);
+                let Some(holding) = self.holding_mut(attempt) else { return };
                 if holding.grace.take().is_some() {
                     let deadline = holding.deadline;
                     self.set_meeting_timer(&attempt.meeting, Some(deadline));
@@ -413,7 +336,12 @@ impl Coordinator {
         let grace_over = holding.grace.is_some_and(|grace| grace <= now.mono);
         match holding.verdict() {
             Verdict::Enough | Verdict::Complete if grace_over || holding.deadline <= now.mono => {
+                let (over, grouped) = (holding.deadline <= now.mono, self.live[id].group.is_some());
                 self.decide(now, &attempt);
+                if over && grouped && self.is_open(&attempt) {
+                    let words = "the other occurrences of the series were not promised in time";
+                    self.give_up(now, &attempt, AttemptOutcome::TimedOut, words);
+                }
             }
             _ if holding.deadline <= now.mono => {
                 self.give_up(now, &attempt, AttemptOutcome::TimedOut, "not everyone needed answered in time");
@@ -430,6 +358,9 @@ impl Coordinator {
     /// Gives up an attempt that is HOLDING, and goes on with the next slot in the same transaction.
     pub(super) fn give_up(&mut self, now: Now, attempt: &Attempt, outcome: AttemptOutcome, words: &str) {
         let id = attempt.meeting.clone();
+        if let Some(series) = self.live.get(&id).and_then(|live| live.group.clone()) {
+            return self.give_up_group(now, &series, attempt, outcome, words);
+        }
         let Some((carry, slot)) = self.abort(attempt, outcome, words) else { return };
         let Some(live) = self.live.get_mut(&id) else { return };
         match outcome {
@@ -467,7 +398,8 @@ impl Coordinator {
                 return None;
             }
         };
-        self.counters.aborted += 1;
+        self.counters.abort(outcome.into());
+        self.tracer.given_up(attempt, &holding, outcome, words);
         let outcomes = live.outcomes(&holding, &BTreeSet::new());
         live.log(holding.row.slot, outcome, outcomes, words.into());
         let no = holding.ballots.iter().filter(|(_, ballot)| matches!(ballot, Ballot::No(_)));
@@ -531,6 +463,9 @@ impl Coordinator {
 
     pub(super) fn failed(&mut self, id: &MeetingId, meeting: Meeting) {
         let Some(live) = self.live.get(id).cloned() else { return };
+        if let Some(failure) = &meeting.failure {
+            self.counters.failures.note(failure.reason);
+        }
         let words = meeting.failure.as_ref().map(|f| f.message.clone()).unwrap_or_default();
         self.notify(&live, &meeting, NoticeKind::Failed, words);
         self.finish(id, &Reply::Meeting(Box::new(meeting)));
@@ -540,7 +475,12 @@ impl Coordinator {
     pub(super) fn empty_inbox(&mut self, now: Now, id: &MeetingId) {
         loop {
             let Some(live) = self.live.get_mut(id) else { return };
-            if matches!(live.phase, Phase::Writing { .. }) || live.inbox.is_empty() {
+            let writing = match &live.phase {
+                Phase::Writing { .. } => true,
+                Phase::Members(members) => members.are_writing(),
+                _ => false,
+            };
+            if writing || live.inbox.is_empty() {
                 return;
             }
             match live.inbox.remove(0) {
@@ -558,7 +498,9 @@ impl Coordinator {
     pub(super) fn deadline_over(&mut self, now: Now, id: &MeetingId) {
         match self.live.get(id).map(|live| &live.phase) {
             Some(Phase::Holding(_)) => self.vote_timeout(now, id),
-            Some(Phase::Writing { .. }) | None => {}
+            Some(Phase::Writing { .. } | Phase::Members(_)) | None => {}
+            // Of a series: its own job looks at the deadline.
+            Some(_) if self.live.get(id).is_some_and(|live| live.group.is_some()) => {}
             Some(_) => self.fail(now, id, Some(FailureReason::Deadline), Carry::default()),
         }
     }

@@ -6,11 +6,19 @@ use crate::core::slots;
 
 impl Coordinator {
     pub(super) fn command(&mut self, now: Now, ticket: Ticket, command: Command, deadline: Option<Duration>) {
+        let command = match command {
+            Command::Within(traced, command) => {
+                self.tracer.asked(now, ticket, traced);
+                *command
+            }
+            command => command,
+        };
         let deadline = now.mono + usable(deadline.unwrap_or(limits::DEADLINE_DEFAULT));
+        let alive = self.live.len() + self.lookups.len() + self.series_lookups.len();
         let refused = match &command {
             _ if self.draining => Some(Refused::ShuttingDown),
-            Command::Cancel { .. } => None,
-            _ if self.live.len() + self.lookups.len() >= limits::LIVE_MEETINGS => Some(Refused::Overloaded),
+            Command::Cancel { .. } | Command::CancelSeries { .. } => None,
+            _ if alive >= limits::LIVE_MEETINGS => Some(Refused::Overloaded),
             _ => None,
         };
         if let Some(refused) = refused {
@@ -20,6 +28,14 @@ impl Coordinator {
             Command::Find { spec, options, limit } => self.find(now, ticket, spec, options, limit, deadline),
             Command::Schedule(request) if request.validate_only => self.validate(now, ticket, *request),
             Command::Schedule(request) => self.schedule(now, ticket, request, deadline),
+            Command::ScheduleSeries(request) => self.schedule_series(now, ticket, request, deadline),
+            Command::CancelSeries { .. }
+            | Command::RescheduleSeries { .. }
+            | Command::UpdateSeries { .. } => {
+                self.change_series(ticket, command, deadline);
+            }
+            // Nothing is gained by being traced twice.
+            Command::Within(_, command) => self.command(now, ticket, *command, None),
             Command::Reschedule { .. } | Command::Update { .. } | Command::Cancel { .. } => {
                 self.change_command(now, ticket, command, deadline);
             }
@@ -133,7 +149,7 @@ impl Coordinator {
     }
 
     /// The meeting's first row, with all defaults filled in.
-    fn new_meeting(
+    pub(super) fn new_meeting(
         &mut self,
         now: Now,
         id: MeetingId,
@@ -171,10 +187,11 @@ impl Coordinator {
             attempts: 0,
             attempt_log: Vec::new(),
             failure: None,
-            series_id: None,
+            series: None,
             displaced_count: 0,
             displaced: Vec::new(),
             displaced_by: None,
+            local_start: None,
             create_time: now.wall,
             update_time: now.wall,
             deadline: super::super::time::add(now.wall, deadline.since(now.mono)),
@@ -206,6 +223,7 @@ impl Coordinator {
         let until = deadline.min(now.mono + meeting.options.connect_timeout);
         let live = Live::new(job, meeting, stored, tickets, deadline, until);
         self.live.insert(id.clone(), live);
+        self.trace(&id);
         self.connect(now, &id);
     }
 }

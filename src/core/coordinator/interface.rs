@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use crate::core::ids::{MeetingId, ParticipantId, RequestId, SessionId, Ticket};
+use crate::core::ids::{MeetingId, ParticipantId, RequestId, SeriesId, SessionId, Ticket};
 use crate::core::message::{AgentMessage, SchedulerMessage};
 use crate::core::model::{
     Attendee, Candidate, CandidateCounts, Failure, Meeting, MeetingSpec, MeetingState, Options, Window,
 };
 use crate::core::record::{Applied, ParticipantRow, Read, ReadResult, Transaction};
+use crate::core::series::{Series, SeriesRequest, SeriesState};
+use crate::core::slots::ClockShift;
 use crate::core::time::{Instant, TimeRange};
+use crate::core::trace::{TraceContext, Traced};
+use crate::core::zone_data::ZoneMatch;
 
 /// Names one operation on the store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -71,6 +75,45 @@ pub enum Command {
         /// How to ask those who are added.
         options: Options,
     },
+    /// A recurring meeting.
+    ScheduleSeries(Box<SeriesRequest>),
+    /// Another time for a series, or the rest of it: for all of these occurrences or for none.
+    RescheduleSeries {
+        /// This series.
+        series: SeriesId,
+        /// Which must still have this version.
+        version: Option<u64>,
+        /// Only occurrences that begin here or later by the rule; none: those that are still to come.
+        from: Option<Instant>,
+        /// Where the first of them goes; the others move along.
+        slot: TimeRange,
+        /// How to ask.
+        options: Options,
+    },
+    /// Other attendees or details for a series, or the rest of it: occurrence by occurrence.
+    UpdateSeries {
+        /// This series.
+        series: SeriesId,
+        /// Which must still have this version.
+        version: Option<u64>,
+        /// Only occurrences that begin here or later by the rule; none: those that are still to come.
+        from: Option<Instant>,
+        /// What changes.
+        change: Change,
+        /// How to ask those who are added.
+        options: Options,
+    },
+    /// Call a series off, or the rest of it.
+    CancelSeries {
+        /// This series.
+        series: SeriesId,
+        /// Which must still have this version.
+        version: Option<u64>,
+        /// Only occurrences that begin here or later by the rule.
+        from: Option<Instant>,
+    },
+    /// One of the others, in its caller's trace.
+    Within(Traced, Box<Command>),
     /// Call it off.
     Cancel {
         /// This meeting.
@@ -108,7 +151,14 @@ pub enum Reply {
         counts: CandidateCounts,
         /// The zone that was used.
         time_zone: String,
+        /// The bounds of working hours that the clocks skip in the window.
+        clock_shifts: Vec<ClockShift>,
     },
+    /// This series is decided, or changed: its row and its meetings' are on disk. With occurrences that could not be
+    /// changed (by the instant that the rule has them begin), and why; one for all if none of them could.
+    Series(SeriesId, Vec<(Instant, Failure)>),
+    /// The series as its request was understood.
+    SeriesPlan(Box<Series>),
     /// The meeting as it now stands, and why it was not changed.
     Changed(Box<Meeting>, Option<Failure>),
     /// The command could not be taken.
@@ -121,8 +171,11 @@ pub enum Refused {
     /// No such meeting.
     #[error("there is no meeting {0}")]
     NoSuchMeeting(MeetingId),
+    /// No such series.
+    #[error("there is no series {0}")]
+    NoSuchSeries(SeriesId),
     /// It has another version.
-    #[error("the meeting was changed since: its etag is another one")]
+    #[error("it was changed since: its etag is another one")]
     VersionMismatch,
     /// It is not CONFIRMED.
     #[error("the meeting is {0:?}, not confirmed")]
@@ -133,6 +186,15 @@ pub enum Refused {
     /// Another change of it is under way.
     #[error("another change of the meeting is under way")]
     BeingChanged,
+    /// A series is not CONFIRMED.
+    #[error("the series is {0:?}, not confirmed")]
+    SeriesNotConfirmed(SeriesState),
+    /// A series has FAILED: there is nothing to call off.
+    #[error("the series failed: there is nothing to cancel")]
+    SeriesFailed,
+    /// A series is being booked or changed.
+    #[error("the series is being booked or changed")]
+    SeriesBeingChanged,
     /// The request id was used with another body.
     #[error("the request id was used before, with another body")]
     RequestReused,
@@ -190,6 +252,15 @@ pub enum Input {
     Drain(Duration),
 }
 
+/// What is noted of the agent that speaks, or spoke last, for a participant. Not kept over a restart of the scheduler.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Remarks {
+    /// How its time-zone data compare with ours.
+    pub zone: ZoneMatch,
+    /// What it said to be wrong with its calendar; empty if nothing is.
+    pub calendar_problem: String,
+}
+
 /// What the shell has to do, in order.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Effect {
@@ -197,14 +268,14 @@ pub enum Effect {
     Apply(OpId, Transaction),
     /// Read it, after the transactions before it.
     Read(OpId, Read),
-    /// Send it over this stream to these participants.
-    Send(SessionId, Vec<ParticipantId>, SchedulerMessage),
+    /// Send it over this stream to these participants, as a part of this trace.
+    Send(SessionId, Vec<ParticipantId>, SchedulerMessage, Option<TraceContext>),
     /// Tell the agent host that a message could not be used.
     Reject(SessionId, ParticipantId, Rejected),
     /// Answer a caller.
     Reply(Ticket, Reply),
-    /// A participant came, went, or has new details.
-    Participant(ParticipantRow, Option<Instant>),
+    /// A participant came, went, or has new details: since when it is connected, and what is noted of its agent.
+    Participant(ParticipantRow, Option<Instant>, Remarks),
     /// A state that must not happen; for the log, and an assertion in tests.
     Alarm(String),
     /// This process is fenced off: another one owns the store.
@@ -222,31 +293,4 @@ pub enum Rejected {
     UnknownQuery,
     /// The stream has too many participants.
     TooManyParticipants,
-}
-
-/// Counters for those who look in; never read by the protocol.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counters {
-    /// Rounds begun.
-    pub rounds: u64,
-    /// Holds asked for.
-    pub holds: u64,
-    /// Attempts decided COMMITTED.
-    pub committed: u64,
-    /// Attempts decided ABORTED.
-    pub aborted: u64,
-    /// Attempts aborted for a higher rank.
-    pub pushed: u64,
-    /// Booked meetings that lost their slot to a higher priority.
-    pub displaced: u64,
-    /// Votes and answers that came too late or from an older registration.
-    pub stale: u64,
-    /// Free ranges that agents sent outside the asked windows.
-    pub clipped: u64,
-    /// Agents whose journal began a new life.
-    pub lineages: u64,
-    /// Resolves answered.
-    pub resolved: u64,
-    /// States seen that must not be; each is an error in the log too.
-    pub alarms: u64,
 }

@@ -21,6 +21,8 @@ impl Live {
     ) -> Self {
         Self {
             job,
+            group: None,
+            siblings: Vec::new(),
             meeting,
             stored,
             tickets,
@@ -58,9 +60,26 @@ impl Live {
     /// The booking that the job would replace, if it changes a meeting.
     pub(super) fn replaces(&self) -> Vec<Attempt> {
         match &self.job {
-            Job::Change { old, .. } => vec![old.attempt.clone()],
+            Job::Change { old, .. } => std::iter::once(&old.attempt).chain(&self.siblings).cloned().collect(),
+            Job::Series(job) => job.replaces().to_vec(),
             Job::New | Job::Find { .. } => Vec::new(),
         }
+    }
+
+    /// Where the rule has this occurrence of a series, if it may be booked elsewhere: the nearest slot is the best then.
+    pub(super) fn nearest_to(&self) -> Option<Instant> {
+        let free = self.job == Job::New && self.meeting.named_slot.is_none();
+        self.meeting.series.as_ref().filter(|_| free).map(|series| series.instant)
+    }
+
+    /// The same as a slot of an occurrence that was never booked: one of its candidates wherever its window has them begin.
+    pub(super) fn place_of_the_rule(&self) -> Option<TimeRange> {
+        let start = self.nearest_to().filter(|_| self.meeting.state == MeetingState::Scheduling)?;
+        let (spec, window) = (&self.meeting.spec, &self.meeting.spec.window);
+        let slot = TimeRange::lasting(start, spec.duration);
+        let within = window.earliest.is_none_or(|earliest| earliest <= slot.start)
+            && window.latest.is_none_or(|latest| slot.end <= latest);
+        (within && !window.exclude.iter().any(|range| range.overlaps(&slot))).then_some(slot)
     }
 
     /// The answers, with everything busy that could be displaced.

@@ -21,6 +21,7 @@
 //! A store that failed is not guessed about: the engine drops the coordinator and starts another from the store's
 //! snapshot, which is the same path as a restart.
 
+mod ask;
 mod change;
 mod decide;
 mod deliver;
@@ -29,10 +30,14 @@ mod hold;
 mod intake;
 mod interface;
 mod live;
+mod look;
 mod register;
 mod seek;
+mod series;
 mod start;
+mod storing;
 mod timers;
+mod tracer;
 mod votes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -52,9 +57,12 @@ use super::record::{
     Applied, AttemptRow, Condition, Delivery, ParticipantRow, Read, ReadResult, Transaction, Write,
 };
 use super::time::{Instant, Mono, Now, TimeRange};
+use super::zone_data::ZoneMatch;
 use super::{displacement::Displaceable, limits, round::Round};
 
+pub use super::measure::Counters;
 pub use interface::*;
+pub use look::{Gauges, InFlight, Work};
 pub use start::Start;
 use timers::{Timer, TimerKeys};
 
@@ -73,6 +81,8 @@ struct Known {
     row: ParticipantRow,
     /// The lineage that the last settled registration had, or the store.
     settled: Option<Lineage>,
+    /// What is noted of the agent that registered last.
+    remarks: Remarks,
     /// Who registered last.
     origin: Origin,
     connected: Option<Connected>,
@@ -84,6 +94,8 @@ struct Undelivered {
     /// When it is sent again.
     next: Mono,
     pause: Duration,
+    /// Whose trace it belongs to.
+    trace: Option<super::trace::TraceContext>,
 }
 
 /// Why a job exists.
@@ -95,6 +107,8 @@ enum Job {
     Find { limit: usize },
     /// Gives a confirmed meeting another slot, or other attendees.
     Change { current: Box<Meeting>, old: Box<AttemptRow>, kind: super::model::EventKind },
+    /// Books the occurrences of a series, or calls them off: by further jobs, one for each meeting.
+    Series(Box<series::SeriesJob>),
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -116,6 +130,8 @@ struct Holding {
     row: AttemptRow,
     ballots: BTreeMap<ParticipantId, Ballot>,
     journal: BTreeMap<ParticipantId, u64>,
+    /// When the holds left.
+    since: Mono,
     deadline: Mono,
     grace: Option<Mono>,
     /// How often a hold was sent again after a push, for all participants.
@@ -140,6 +156,8 @@ enum Next {
     Suspend,
     /// D3 of a meeting that displaces this one is on its way; what this job did until then.
     Displaced(Box<Phase>),
+    /// A row of the series is on its way.
+    Series(series::SeriesNext),
 }
 
 /// What D3 says.
@@ -155,12 +173,33 @@ struct Decision {
 
 #[derive(Clone, Debug)]
 enum Phase {
-    Connecting { until: Mono },
-    Reading { op: OpId },
-    Querying { query: QueryId, round: Round, candidates: Vec<TimeRange>, windows: Vec<TimeRange> },
+    Connecting {
+        until: Mono,
+    },
+    Reading {
+        op: OpId,
+    },
+    Querying {
+        query: QueryId,
+        round: Round,
+        candidates: Vec<TimeRange>,
+        windows: Vec<TimeRange>,
+        /// When it was asked.
+        since: Mono,
+    },
     Holding(Box<Holding>),
-    Waiting { blockers: BTreeSet<Attempt>, wake: Option<Mono> },
-    Writing { op: OpId, next: Next, holding: Option<Box<Holding>>, release: Vec<Delivery> },
+    Waiting {
+        blockers: BTreeSet<Attempt>,
+        wake: Option<Mono>,
+    },
+    /// Of a series: its meetings' jobs are at work.
+    Members(series::Members),
+    Writing {
+        op: OpId,
+        next: Next,
+        holding: Option<Box<Holding>>,
+        release: Vec<Delivery>,
+    },
 }
 
 /// What happens to a live meeting while a transaction of it is in flight.
@@ -175,6 +214,10 @@ enum Inbox {
 #[derive(Clone, Debug)]
 struct Live {
     job: Job,
+    /// The series that decides this meeting together with its other ones, or not at all.
+    group: Option<MeetingId>,
+    /// Bookings of the same series that are moved together with this one, and lie where this one goes.
+    siblings: Vec<Attempt>,
     /// The meeting as it will be; of a change, with the new wishes filled in.
     meeting: Meeting,
     /// Whether the store has the meeting's row.
@@ -257,6 +300,12 @@ enum Pending {
     ReadDelivered(Attempt),
     /// What this job may displace.
     ReadDisplaceable(MeetingId),
+    /// D1 or D3 of all meetings of a series.
+    Group(MeetingId),
+    /// The series of a request id.
+    ReadSeriesRequest(RequestId),
+    /// A series that is to be changed, resumed or booked further.
+    ReadSeries(series::SeriesRead),
     /// The row of a job whose transaction met an unexpected state.
     ReadUnexpected {
         tickets: Vec<Ticket>,
@@ -276,6 +325,12 @@ pub struct Coordinator {
     requests: HashMap<RequestId, MeetingId>,
     /// Requests whose id is being looked up, with everyone who sent the same one.
     lookups: HashMap<RequestId, Vec<(Ticket, Box<ScheduleRequest>, Mono)>>,
+    series_lookups: HashMap<RequestId, Vec<(Ticket, Box<super::series::SeriesRequest>, Mono)>>,
+    /// Series without an end, and when they have to be booked further.
+    open_series: BTreeMap<super::ids::SeriesId, Instant>,
+    /// Tickets of the jobs that a series' job waits for.
+    parts: HashMap<Ticket, MeetingId>,
+    next_part: u64,
     queries: HashMap<QueryId, MeetingId>,
     /// Meetings that wait for attendees to connect.
     connecting: BTreeSet<MeetingId>,
@@ -302,12 +357,14 @@ pub struct Coordinator {
     draining: bool,
     drained: bool,
     counters: Counters,
+    tracer: tracer::Tracer,
     out: Vec<Effect>,
 }
 
 impl Coordinator {
     /// Takes one input at the time `now`; returns what has to be done, in order.
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Effect> {
+        self.tracer.tick(now);
         match input {
             Input::Command { ticket, command, deadline } => self.command(now, ticket, command, deadline),
             Input::Agent(session, message) => self.agent(now, session, message),
@@ -320,7 +377,9 @@ impl Coordinator {
                 self.timers.insert((now.mono + grace, Timer::Drain));
             }
         }
+        self.hear_parts(now);
         self.check_drained();
+        self.tracer.answered(&self.out);
         std::mem::take(&mut self.out)
     }
 
@@ -392,137 +451,6 @@ impl Coordinator {
         }
     }
 
-    fn applied(&mut self, now: Now, op: OpId, applied: Applied) {
-        let Some(pending) = self.pending.remove(&op) else { return };
-        self.arrived(op);
-        if let Applied::Conflict(Condition::GenerationIs(_)) = &applied {
-            return self.out.push(Effect::Fenced);
-        }
-        match pending {
-            Pending::Live(id) => self.live_applied(now, &id, op, applied),
-            Pending::Registered(admission) => self.admitted(now, *admission, &applied),
-            Pending::Deliver(deliveries) => match applied {
-                Applied::Yes => deliveries.into_iter().for_each(|d| self.queue_delivery(now, d)),
-                // Somebody else found the attempt first, and aborted it.
-                Applied::Conflict(Condition::AttemptIs(..)) => {}
-                Applied::Conflict(condition) => {
-                    self.alarm(format!("a delivery could not be stored: {condition:?}"));
-                }
-            },
-            Pending::Tell(delivery) => match applied {
-                Applied::Yes => self.queue_delivery(now, delivery),
-                Applied::Conflict(_) => self.ask_what_became(delivery.participant, delivery.attempt),
-            },
-            Pending::Direct(direct) => {
-                self.changed(direct.meeting());
-                self.direct_applied(now, *direct, &applied);
-            }
-            Pending::Withdraw { participant, attempt, reason, release } => {
-                self.changed(&attempt.meeting);
-                match applied {
-                    Applied::Yes => self.queue_delivery(now, release),
-                    Applied::Conflict(_) => {
-                        self.withdraw(now, participant, attempt.meeting, Some(attempt.n), reason);
-                    }
-                }
-            }
-            Pending::Nothing => {
-                if let Applied::Conflict(condition) = applied {
-                    self.alarm(format!("a write without conditions was refused: {condition:?}"));
-                }
-            }
-            other => self.alarm(format!("a read was answered as a write: {other:?}")),
-        }
-    }
-
-    fn was_read(&mut self, now: Now, op: OpId, result: ReadResult) {
-        let Some(pending) = self.pending.remove(&op) else { return };
-        match (pending, result) {
-            (Pending::ReadRequest(id), ReadResult::Request(found)) => self.looked_up(now, &id, found),
-            (Pending::ReadForCommand { ticket, command, deadline }, ReadResult::Meeting(found)) => {
-                self.change(now, ticket, command, deadline, found.map(|b| *b));
-            }
-            (Pending::ReadPromises { participant, epoch }, ReadResult::Promises(promises)) => {
-                self.reconcile(now, &participant, epoch, *promises);
-            }
-            (Pending::ReadAttempt { participant, attempt }, ReadResult::Attempt(found)) => {
-                self.settle(now, &participant, &attempt, found.map(|b| *b));
-            }
-            (Pending::ReadWithdraw { participant, meeting, n, reason }, ReadResult::Meeting(found)) => {
-                self.withdraw_read(now, participant, &meeting, n, reason, found.map(|b| *b));
-            }
-            (Pending::ReadDelivered(attempt), ReadResult::Meeting(Some(found))) => {
-                self.all_delivered(now, &attempt, found.0);
-            }
-            (Pending::ReadDisplaceable(id), ReadResult::Displaceable(found)) => {
-                self.displaceable_read(now, &id, op, found);
-            }
-            (Pending::ReadDelivered(_), ReadResult::Meeting(None)) => {}
-            (Pending::ReadUnexpected { tickets, change }, ReadResult::Meeting(found)) => {
-                self.answer_as_read(tickets, change, found.map(|b| b.0));
-            }
-            (pending, result) => self.alarm(format!("{pending:?} was answered by {result:?}")),
-        }
-    }
-
-    fn apply(&mut self, transaction: Transaction, pending: Pending) -> OpId {
-        if !self.registering.is_empty() {
-            self.outdate_registrations(&transaction.writes);
-        }
-        let op = self.op();
-        let delivery = |write: &Write| match write {
-            Write::Delivery(delivery) => Some((delivery.participant.clone(), delivery.attempt.clone())),
-            _ => None,
-        };
-        let delivering: Vec<_> = transaction.writes.iter().filter_map(delivery).collect();
-        if !delivering.is_empty() {
-            for key in &delivering {
-                *self.delivered_anew.entry(key.clone()).or_default() += 1;
-            }
-            self.delivering.insert(op, delivering);
-        }
-        self.pending.insert(op, pending);
-        self.out.push(Effect::Apply(op, transaction));
-        op
-    }
-
-    /// The deliveries of a transaction are on disk, or refused.
-    fn arrived(&mut self, op: OpId) {
-        for key in self.delivering.remove(&op).unwrap_or_default() {
-            if let Some(count) = self.delivered_anew.get_mut(&key) {
-                *count -= 1;
-                if *count == 0 {
-                    self.delivered_anew.remove(&key);
-                }
-            }
-        }
-    }
-
-    fn read(&mut self, read: Read, pending: Pending) {
-        self.read_op(read, pending);
-    }
-
-    fn read_op(&mut self, read: Read, pending: Pending) -> OpId {
-        let op = self.op();
-        self.pending.insert(op, pending);
-        self.out.push(Effect::Read(op, read));
-        op
-    }
-
-    fn op(&mut self) -> OpId {
-        self.next_op += 1;
-        OpId(self.next_op)
-    }
-
-    fn alarm(&mut self, text: String) {
-        self.counters.alarms += 1;
-        self.out.push(Effect::Alarm(text));
-    }
-
-    fn fence(&self) -> Condition {
-        Condition::GenerationIs(self.generation)
-    }
-
     /// The stream over which a participant may be asked, if there is one.
     fn ready(&self, participant: &ParticipantId) -> Option<SessionId> {
         let connected = self.participants.get(participant)?.connected.as_ref()?;
@@ -531,6 +459,16 @@ impl Coordinator {
 
     /// Sends one message to many: once for each stream.
     fn send_all(&mut self, to: impl IntoIterator<Item = ParticipantId>, message: &SchedulerMessage) {
+        self.send_traced(to, message, None);
+    }
+
+    /// [`Self::send_all`], within a trace.
+    fn send_traced(
+        &mut self,
+        to: impl IntoIterator<Item = ParticipantId>,
+        message: &SchedulerMessage,
+        trace: Option<super::trace::TraceContext>,
+    ) {
         let mut by_session: BTreeMap<SessionId, Vec<ParticipantId>> = BTreeMap::new();
         for participant in to {
             if let Some(session) = self.ready(&participant) {
@@ -538,12 +476,13 @@ impl Coordinator {
             }
         }
         for (session, participants) in by_session {
-            self.out.push(Effect::Send(session, participants, message.clone()));
+            self.out.push(Effect::Send(session, participants, message.clone(), trace));
         }
     }
 
     fn check_drained(&mut self) {
-        if self.draining && !self.drained && self.live.is_empty() && self.lookups.is_empty() {
+        let idle = self.live.is_empty() && self.lookups.is_empty() && self.series_lookups.is_empty();
+        if self.draining && !self.drained && idle {
             self.drained = true;
             self.out.push(Effect::Drained);
         }

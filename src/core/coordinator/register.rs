@@ -10,6 +10,8 @@ pub(super) struct Registering {
     session: SessionId,
     register: Register,
     new_lineage: bool,
+    /// It keeps no journal and spoke over this stream before: the process is the same, and may have what it got over it.
+    same_stream: bool,
     /// Whether bookings may have changed since the read was handed in: then it is read again.
     stale: bool,
     /// Votes for these came in behind the registration, which can't report them yet.
@@ -50,7 +52,7 @@ impl Coordinator {
             let superseded = SchedulerMessage::Superseded { epoch: known.row.epoch };
             return match here {
                 true => {}
-                false => self.out.push(Effect::Send(session, vec![participant], superseded)),
+                false => self.out.push(Effect::Send(session, vec![participant], superseded, None)),
             };
         }
         let members = self.sessions.entry(session).or_default();
@@ -66,6 +68,9 @@ impl Coordinator {
         let settled = self.participants.get(&participant).and_then(|known| known.settled);
         let new_lineage = settled != Some(row.lineage);
         let other = before.is_none_or(|before| before.lineage != row.lineage);
+        let connected = self.participants.get(&participant).and_then(|known| known.connected.as_ref());
+        let same_stream =
+            register.journal_id.is_empty() && connected.is_some_and(|connected| connected.session == session);
         self.leave_session(now, session, &participant, row.epoch);
         let connected = Connected {
             session,
@@ -74,10 +79,12 @@ impl Coordinator {
             ready: false,
             disclosure: register.disclosure,
         };
+        let zone = ZoneMatch::between(row.time_zone.as_deref(), register.zone_data.as_ref());
+        let remarks = Remarks { zone, calendar_problem: register.calendar_problem.clone() };
         self.participants
-            .insert(participant.clone(), Known { row, settled, origin, connected: Some(connected) });
+            .insert(participant.clone(), Known { row, settled, remarks, origin, connected: Some(connected) });
         let registering =
-            Registering { session, register, new_lineage, stale: false, heard: BTreeSet::new() };
+            Registering { session, register, new_lineage, same_stream, stale: false, heard: BTreeSet::new() };
         self.registering.insert(participant.clone(), registering);
         if new_lineage {
             self.counters.lineages += u64::from(other);
@@ -136,8 +143,12 @@ impl Coordinator {
             "{} has seen generation {seen} of the store: this one ({}) is an older copy",
             register.participant, self.generation
         ));
-        // No store of ours gets there: a journal that is damaged, or not meant well.
-        let Some(next) = seen.checked_add(1) else { return };
+        // No store of ours gets there: a journal that is damaged, or not meant well. Followed, it would leave no room for
+        // lives to come.
+        if seen >= limits::GENERATION_BELIEVED {
+            return;
+        }
+        let next = seen + 1;
         let conditions = vec![self.fence()];
         self.generation = next;
         self.incarnation = self.random.uuid();
@@ -155,7 +166,7 @@ impl Coordinator {
                 members.remove(participant);
             }
             let message = SchedulerMessage::Superseded { epoch };
-            self.out.push(Effect::Send(connected.session, vec![participant.clone()], message));
+            self.out.push(Effect::Send(connected.session, vec![participant.clone()], message, None));
         }
         self.unanswered(now, participant);
     }
@@ -234,7 +245,7 @@ impl Coordinator {
             over: Vec::new(),
             withdrawn: registering.register.withdrawn.clone(),
         };
-        if registering.new_lineage {
+        if registering.new_lineage && !registering.same_stream {
             writes.extend(self.drop_releases(participant));
         }
         self.settle_held(&registering, &promises, &mut admission);
@@ -372,7 +383,7 @@ impl Coordinator {
         }
     }
 
-    fn is_undelivered(&self, participant: &ParticipantId, attempt: &Attempt) -> bool {
+    pub(super) fn is_undelivered(&self, participant: &ParticipantId, attempt: &Attempt) -> bool {
         self.undelivered.get(participant).is_some_and(|all| all.contains_key(attempt))
     }
 
@@ -397,14 +408,14 @@ impl Coordinator {
         let Some(connected) = known.connected.as_mut().filter(|c| c.epoch == admission.epoch) else { return };
         connected.ready = true;
         known.settled = Some(admission.registered.lineage);
-        let (row, since) = (known.row.clone(), connected.since);
-        self.out.push(Effect::Participant(row, Some(since)));
+        let (row, since, remarks) = (known.row.clone(), connected.since, known.remarks.clone());
+        self.out.push(Effect::Participant(row, Some(since), remarks));
         for delivery in admission.over {
             self.send_delivery(now, &participant, &delivery.attempt);
             carried.push(delivery.attempt);
         }
         let message = SchedulerMessage::Registered(Box::new(admission.registered));
-        self.out.push(Effect::Send(admission.session, vec![participant.clone()], message));
+        self.out.push(Effect::Send(admission.session, vec![participant.clone()], message, None));
         self.deliver_all(now, &participant, &carried);
         for attempt in admission.gone {
             self.strike(now, &participant, &attempt);
@@ -430,6 +441,8 @@ impl Coordinator {
     /// Tells an agent what became of an attempt that it has, and whose vote does not count.
     fn tell(&mut self, now: Now, participant: &ParticipantId, attempt: Attempt) {
         match self.holding(&attempt) {
+            // Its decision is on its way to the disk, and with it what this agent has to be told.
+            Some(_) if !self.is_open(&attempt) => {}
             Some(_) => {
                 let cause = crate::core::message::ReleaseCause::Aborted;
                 self.release_one(now, participant.clone(), attempt, cause);
@@ -457,8 +470,8 @@ impl Coordinator {
         let Some(known) = self.participants.get_mut(participant) else { return };
         known.connected = None;
         known.row.last_seen = now.wall;
-        let row = known.row.clone();
-        self.out.push(Effect::Participant(row, None));
+        let (row, remarks) = (known.row.clone(), known.remarks.clone());
+        self.out.push(Effect::Participant(row, None, remarks));
         let conditions = vec![self.fence()];
         let writes = vec![Write::LastSeen(participant.clone(), now.wall)];
         self.apply(Transaction { conditions, writes }, Pending::Nothing);

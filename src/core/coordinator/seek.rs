@@ -12,6 +12,7 @@ use crate::core::ranking::{self, LiveHold};
 use crate::core::reasons;
 use crate::core::round::Recorded;
 use crate::core::slots;
+use crate::core::trace::{Details, Outcome, PhaseKind};
 
 /// The writes and conditions that give up an attempt, to go into the transaction of what follows.
 #[derive(Default)]
@@ -32,19 +33,29 @@ impl Coordinator {
             self.begin_round(now, id);
         } else {
             self.connecting.insert(id.clone());
+            self.tracer.stay(id, PhaseKind::Connect);
             self.set_meeting_timer(id, Some(until));
         }
     }
 
     /// Asks everyone who is connected, once for all slots of the round; a named slot needs no question.
     pub(super) fn begin_round(&mut self, now: Now, id: &MeetingId) {
+        self.tracer.close(id, Outcome::Done, None);
         let Some(live) = self.live.get(id) else { return };
         let spec = &live.meeting.spec;
         let candidates = match (&live.candidates, live.meeting.named_slot) {
             (Some(candidates), _) => candidates.clone(),
             (None, Some(slot)) => vec![slot],
             (None, None) => match slots::candidates(spec) {
-                Ok(candidates) => candidates,
+                Ok(mut candidates) => {
+                    let own = live.place_of_the_rule();
+                    if let Some((place, slot)) =
+                        own.and_then(|s| Some((candidates.binary_search(&s).err()?, s)))
+                    {
+                        candidates.insert(place, slot);
+                    }
+                    candidates
+                }
                 Err(slots::SlotError::TooMany { limit }) => {
                     return self.refuse_job(now, id, &Refused::TooManySlots { max: limit });
                 }
@@ -127,6 +138,7 @@ impl Coordinator {
     ) {
         self.next_query += 1;
         let query_id = QueryId::new(format!("q{}-{}", self.generation, self.next_query));
+        let trace = self.tracer.asks(id, here.len());
         let Some(live) = self.live.get_mut(id) else { return };
         let until = live.deadline.min(now.mono + live.meeting.options.response_timeout);
         let spec = &live.meeting.spec;
@@ -143,11 +155,12 @@ impl Coordinator {
         };
         live.told.extend(here.iter().cloned());
         let round = Round::new(here.clone(), until);
-        live.phase = Phase::Querying { query: query_id.clone(), round, candidates, windows };
+        let since = now.mono;
+        live.phase = Phase::Querying { query: query_id.clone(), round, candidates, windows, since };
         self.queries.insert(query_id, id.clone());
         self.set_meeting_timer(id, Some(until));
         self.counters.rounds += 1;
-        self.send_all(here, &SchedulerMessage::Query(Arc::new(query)));
+        self.send_traced(here, &SchedulerMessage::Query(Arc::new(query)), trace);
     }
 
     /// An agent answered a query.
@@ -208,12 +221,15 @@ impl Coordinator {
     pub(super) fn round_over(&mut self, now: Now, id: &MeetingId) {
         let Some(live) = self.live.get_mut(id) else { return };
         let over = Phase::Waiting { blockers: BTreeSet::new(), wake: None };
-        let Phase::Querying { query, round, candidates, .. } = std::mem::replace(&mut live.phase, over)
+        let Phase::Querying { query, round, candidates, since, .. } =
+            std::mem::replace(&mut live.phase, over)
         else {
             return;
         };
         self.queries.remove(&query);
         let mut answers: HashMap<ParticipantId, Answer> = round.into_answers();
+        self.counters.round_over(now.mono.since(since), answers.values());
+        self.tracer.heard(id, answers.values());
         for (known, attendee) in live.answers.iter_mut().zip(&live.meeting.spec.attendees) {
             let answer = answers.remove(&attendee.id).unwrap_or(Answer::Disconnected);
             *known = match (live.earlier.remove(&attendee.id), answer) {
@@ -230,22 +246,32 @@ impl Coordinator {
     /// Ranks what came in, and goes on with the best slot.
     fn round_done(&mut self, now: Now, id: &MeetingId, candidates: &[TimeRange]) {
         let Some(live) = self.live.get(id) else { return };
+        if matches!(live.job, Job::Series(_)) {
+            self.tracer.close(id, Outcome::Done, None);
+            return self.series_round_done(now, id, candidates);
+        }
         let holds = self.holds_of_others(live);
         let answers = live.as_it_stands();
         let ranking = ranking::rank(&live.meeting.spec, candidates, &answers, &holds);
         let overlays = self.overlays(live, candidates, &holds, &ranking);
+        self.tracer.ranked(id, ranking.feasible.len() + overlays.len());
         if let Job::Find { limit } = live.job {
             let mut candidates: Vec<Candidate> =
                 ranking.feasible.iter().take(limit).map(|s| ranking.candidate(s)).collect();
             candidates.extend(self.overlaid_candidates(live, &overlays, &holds, limit - candidates.len()));
             let failure = candidates.is_empty().then(|| reasons::explain(&ranking, &[]));
             let (counts, time_zone) = (ranking.counts, live.meeting.time_zone.clone());
-            return self.finish(id, &Reply::Found { candidates, failure, counts, time_zone });
+            let clock_shifts = slots::clock_shifts(&live.meeting.spec.window);
+            let found = Reply::Found { candidates, failure, counts, time_zone, clock_shifts };
+            return self.finish(id, &found);
         }
-        let queue: VecDeque<TimeRange> = ranking.feasible.iter().map(|scored| scored.slot).collect();
+        let mut queue: VecDeque<TimeRange> = ranking.feasible.iter().map(|scored| scored.slot).collect();
+        if let Some(near) = live.nearest_to() {
+            queue.make_contiguous().sort_by_key(|slot| (slot.start - near).abs());
+        }
         let blockers: BTreeSet<Attempt> =
             ranking.deferred.iter().flat_map(|d| d.blockers.iter().cloned()).collect();
-        // Slot by slot, a round without a usable slot takes a number too (API.md, "An attempt").
+        // Slot by slot, a round without a usable slot takes a number too (`Meeting.attempts`).
         let by_slot = live.meeting.options.max_candidates_per_round == 1;
         let nothing = queue.is_empty() && blockers.is_empty() && overlays.is_empty();
         let tried = candidates.first().filter(|_| by_slot && nothing);
@@ -260,7 +286,7 @@ impl Coordinator {
         self.advance(now, id, Carry::default());
     }
 
-    fn holds_of_others(&self, live: &Live) -> Vec<LiveHold> {
+    pub(super) fn holds_of_others(&self, live: &Live) -> Vec<LiveHold> {
         let mut holds = Vec::new();
         for attendee in &live.meeting.spec.attendees {
             for attempt in self.held.get(&attendee.id).into_iter().flatten() {
@@ -285,6 +311,9 @@ impl Coordinator {
         let Some(live) = self.live.get_mut(id) else { return };
         if live.deadline <= now.mono {
             return self.fail(now, id, Some(FailureReason::Deadline), carry);
+        }
+        if matches!(live.job, Job::Series(_)) {
+            return self.advance_series(now, id, carry);
         }
         while let Some(slot) = live.queue.pop_front() {
             if live.dead.contains(&slot) {
@@ -328,7 +357,7 @@ impl Coordinator {
     }
 
     /// A slot is possible but for holds of others: waits until they are decided, and loses no attempt.
-    fn wait(&mut self, now: Now, id: &MeetingId, carry: Carry) {
+    pub(super) fn wait(&mut self, now: Now, id: &MeetingId, carry: Carry) {
         if !carry.writes.is_empty() {
             return self.write_for(id, Next::Seek, None, carry, Vec::new(), Vec::new());
         }
@@ -342,6 +371,7 @@ impl Coordinator {
         }
         live.phase = Phase::Waiting { blockers, wake };
         self.waiting.insert(id.clone());
+        self.tracer.phase(id, PhaseKind::Wait, Details::default());
         let deadline = live.deadline;
         self.set_meeting_timer(id, Some(wake.unwrap_or(deadline).min(deadline)));
     }
@@ -397,6 +427,8 @@ impl Coordinator {
             }
             Phase::Reading { .. } => {}
             Phase::Holding(_) => self.vote_timeout(now, id),
+            Phase::Members(_) => {}
+            Phase::Waiting { .. } if live.group.is_some() => {}
             Phase::Waiting { .. } if over => {
                 self.fail(now, id, Some(FailureReason::Deadline), Carry::default())
             }
@@ -410,6 +442,9 @@ impl Coordinator {
     /// The job ends without a slot.
     pub(super) fn fail(&mut self, now: Now, id: &MeetingId, reason: Option<FailureReason>, carry: Carry) {
         let Some(live) = self.live.get(id) else { return };
+        if matches!(live.job, Job::Series(_)) {
+            return self.fail_series(now, id, reason, carry);
+        }
         let holds = self.holds_of_others(live);
         let all = live.candidates.as_deref().unwrap_or_default();
         let asked = match live.meeting.options.max_candidates_per_round {
@@ -437,10 +472,12 @@ impl Coordinator {
                     counts: failure.counts,
                     failure: Some(failure),
                     time_zone: live.meeting.time_zone.clone(),
+                    clock_shifts: slots::clock_shifts(&live.meeting.spec.window),
                 };
                 self.finish(id, &reply);
             }
             Job::Change { .. } => self.fail_change(id, failure, carry),
+            Job::Series(_) => {}
             Job::New => {
                 let mut failed = live.meeting.clone();
                 failed.state = MeetingState::Failed;
@@ -491,6 +528,10 @@ impl Coordinator {
     /// Answers everyone who waits for the job, and forgets it.
     pub(super) fn finish(&mut self, id: &MeetingId, reply: &Reply) {
         let Some(live) = self.live.remove(id) else { return };
+        if let Job::Series(job) = &live.job {
+            self.drop_members(id, job);
+        }
+        self.tracer.end(&live, Some(reply));
         self.drop_meeting_timer(id);
         self.connecting.remove(id);
         self.waiting.remove(id);
@@ -515,7 +556,7 @@ impl Coordinator {
     }
 
     /// What came in for a job that is over is taken up against what is there now.
-    fn take_up(&mut self, id: &MeetingId, deadline: Mono, inbox: Vec<Inbox>) {
+    pub(super) fn take_up(&mut self, id: &MeetingId, deadline: Mono, inbox: Vec<Inbox>) {
         for waiting in inbox {
             let read = Read::Meeting(id.clone());
             match waiting {

@@ -2,6 +2,7 @@
 //! aborted, deliveries resume, and each agent is reconciled as it comes back.
 
 use super::*;
+use crate::core::measure::AbortCause;
 use crate::core::message::{AckKind, ReleaseCause};
 use crate::core::planted::{Planted, planted};
 use crate::core::record::{AttemptState, DeliveryBody, Snapshot};
@@ -34,6 +35,7 @@ impl Coordinator {
                 Known {
                     row: row.clone(),
                     settled: Some(row.lineage),
+                    remarks: Remarks::default(),
                     origin: Origin::default(),
                     connected: None,
                 },
@@ -48,6 +50,10 @@ impl Coordinator {
             live: HashMap::new(),
             requests: HashMap::new(),
             lookups: HashMap::new(),
+            series_lookups: HashMap::new(),
+            open_series: BTreeMap::new(),
+            parts: HashMap::new(),
+            next_part: 0,
             queries: HashMap::new(),
             connecting: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -67,13 +73,14 @@ impl Coordinator {
             draining: false,
             drained: false,
             counters: Counters::default(),
+            tracer: Default::default(),
             out: Vec::new(),
         };
         let conditions = vec![Condition::GenerationIs(snapshot.generation)];
         let writes = vec![Write::Generation { generation, incarnation }];
         this.apply(Transaction { conditions, writes }, Pending::Nothing);
         for known in this.participants.values() {
-            this.out.push(Effect::Participant(known.row.clone(), None));
+            this.out.push(Effect::Participant(known.row.clone(), None, known.remarks.clone()));
         }
         for delivery in snapshot.deliveries {
             if delivery.body.kind() == AckKind::Confirm {
@@ -84,10 +91,14 @@ impl Coordinator {
         for row in snapshot.holding {
             this.abort_found(&row);
         }
-        for meeting in snapshot.live_meetings {
+        let (together, alone) = this.of_series(&snapshot.live_series, snapshot.live_meetings);
+        for meeting in alone {
             if matches!(meeting.state, MeetingState::Scheduling | MeetingState::Displaced) {
                 this.resume(now, meeting);
             }
+        }
+        for series in snapshot.live_series {
+            this.resume_series(now, series, &together);
         }
         let first = std::mem::take(&mut this.out);
         (this, first)
@@ -104,7 +115,7 @@ impl Coordinator {
         let mut writes = vec![Write::AttemptState(row.attempt.clone(), AttemptState::Aborted)];
         writes.extend(deliveries.iter().cloned().map(Write::Delivery));
         let conditions = vec![self.fence(), Condition::AttemptIs(row.attempt.clone(), AttemptState::Holding)];
-        self.counters.aborted += 1;
+        self.counters.abort(AbortCause::Restart);
         self.apply(Transaction { conditions, writes }, Pending::Deliver(deliveries));
     }
 
@@ -125,6 +136,7 @@ impl Coordinator {
             live.told = live.meeting.spec.attendees.iter().map(|attendee| attendee.id.clone()).collect();
         }
         self.live.insert(id.clone(), live);
+        self.trace(&id);
         self.connect(now, &id);
     }
 
@@ -135,17 +147,22 @@ impl Coordinator {
         for id in ids {
             self.suspend(&id);
         }
-        for (_, waiting) in std::mem::take(&mut self.lookups) {
-            for (ticket, ..) in waiting {
-                self.refuse(ticket, Refused::ShuttingDown);
-            }
+        let meetings = std::mem::take(&mut self.lookups).into_values().flatten().map(|(ticket, ..)| ticket);
+        let series =
+            std::mem::take(&mut self.series_lookups).into_values().flatten().map(|(ticket, ..)| ticket);
+        for ticket in meetings.chain(series).collect::<Vec<_>>() {
+            self.refuse(ticket, Refused::ShuttingDown);
         }
     }
 
     pub(super) fn suspend(&mut self, id: &MeetingId) {
         let Some(live) = self.live.get_mut(id) else { return };
+        if live.group.is_some() {
+            return;
+        }
         let attempt = match &live.phase {
             Phase::Writing { .. } => return live.inbox.push(Inbox::Drain),
+            Phase::Members(_) => return self.suspend_series(id),
             Phase::Holding(holding) => Some(holding.row.attempt.clone()),
             _ => None,
         };

@@ -6,6 +6,7 @@ use super::*;
 pub(super) enum Timer {
     Meeting(u64),
     Deliveries(u64),
+    Series,
     Drain,
 }
 
@@ -43,6 +44,7 @@ impl Coordinator {
                         self.redeliver(now, &id);
                     }
                 }
+                Timer::Series => self.look_ahead(now),
                 Timer::Drain => self.suspend_all(),
             }
         }

@@ -87,7 +87,7 @@ impl Live {
     pub(super) fn old_attempt(&self) -> Option<&AttemptRow> {
         match &self.job {
             Job::Change { old, .. } => Some(old),
-            Job::New | Job::Find { .. } => None,
+            Job::New | Job::Find { .. } | Job::Series(_) => None,
         }
     }
 
@@ -125,6 +125,7 @@ impl Live {
             rank: self.meeting.rank.clone(),
             displaces: self.replaces(),
             commit_set: Vec::new(),
+            series: self.meeting.series.clone(),
         }
     }
 

@@ -62,6 +62,7 @@ impl Agent {
                 working_hours: None,
                 disclosure: Disclosure::FreeBusy,
                 tentative_blocks: true,
+                reading: Default::default(),
             }
         });
         let config = AgentConfig {

@@ -2,16 +2,22 @@
 
 mod ask;
 mod calendar;
+mod collector;
 mod host;
+mod http;
 mod person;
 mod process;
+mod program;
 mod world;
 
 pub use ask::*;
 pub use calendar::*;
+pub use collector::{Collector, Exported, Manner};
 pub use host::{Host, State as HostState};
-pub use person::{Mode, Person, overlap, says};
+pub use http::{Answer, http};
+pub use person::{Free, Mode, Person, overlap, says};
 pub use process::{Serve, stderr_of};
+pub use program::Program;
 pub use world::*;
 
 pub use quorate::wire::pb;

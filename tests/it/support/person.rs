@@ -46,6 +46,10 @@ pub struct Held {
 pub struct Person {
     pub id: String,
     pub zone: String,
+    /// What it says of its zone's rules; None, as of an agent in another language: nothing.
+    pub zone_data: Option<pb::TimeZoneData>,
+    /// What it says to be wrong with its calendar.
+    pub calendar_problem: String,
     pub free: Vec<Free>,
     pub disclosure: pb::register::Disclosure,
     /// None: an agent that remembers nothing when its stream is gone.
@@ -75,6 +79,8 @@ impl Person {
         Self {
             id: id.into(),
             zone: "UTC".into(),
+            zone_data: None,
+            calendar_problem: String::new(),
             free: Vec::new(),
             disclosure: pb::register::Disclosure::FreeBusy,
             journal: Some(format!("journal of {id}")),
@@ -130,7 +136,9 @@ impl Person {
             participant_id: self.id.clone(),
             display_name: format!("{} (scripted)", self.id),
             time_zone: self.zone.clone(),
+            time_zone_data: self.zone_data.clone(),
             disclosure: self.disclosure.into(),
+            calendar_problem: self.calendar_problem.clone(),
             journal_id: self.journal.clone().unwrap_or_default(),
             journal_sequence: self.sequence,
             held: self.held.iter().map(|(key, held)| promise((key, held.blocked, held.lease_over))).collect(),

@@ -36,10 +36,15 @@ impl Serve {
         within("the process is gone", self.child.kill()).await.expect("a process");
     }
 
-    /// SIGTERM, by the system's own tool.
+    /// SIGTERM.
     pub async fn terminate(&self) {
+        self.signal("-TERM").await;
+    }
+
+    /// A signal, by the system's own tool.
+    pub async fn signal(&self, signal: &str) {
         let id = self.child.id().expect("a process that runs").to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        let sent = Command::new("kill").args([signal, &id]).status();
         assert!(within("the signal is sent", sent).await.expect("kill").success());
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use quorate::app::serve::{Scheduler, Storage};
+use quorate::app::serve::{Scheduler, Settings, Storage};
 use quorate::grpc::CallerLimits;
 use tonic::transport::Channel;
 
@@ -29,15 +29,25 @@ impl World {
 
     async fn start_on(storage: Storage) -> Self {
         let listen = "127.0.0.1:0".parse().unwrap();
-        let scheduler = Scheduler::start(listen, storage).await.expect("a scheduler");
+        let scheduler = Scheduler::start(Settings::new(listen, storage)).await.expect("a scheduler");
         let client = client_of(&scheduler.url()).await;
         Self { scheduler, client }
     }
 
     /// With other limits for each caller.
     pub async fn start_limited(limits: CallerLimits) -> Self {
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let scheduler = Scheduler::start_limited(listen, Storage::Memory, limits).await.expect("a scheduler");
+        Self::start_as(|settings| settings.limits = limits).await
+    }
+
+    /// With a port for operators.
+    pub async fn start_with_admin() -> Self {
+        Self::start_as(|settings| settings.admin = Some("127.0.0.1:0".parse().unwrap())).await
+    }
+
+    async fn start_as(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::new("127.0.0.1:0".parse().unwrap(), Storage::Memory);
+        change(&mut settings);
+        let scheduler = Scheduler::start(settings).await.expect("a scheduler");
         let client = client_of(&scheduler.url()).await;
         Self { scheduler, client }
     }
@@ -136,7 +146,7 @@ impl World {
     }
 
     pub async fn counters(&self) -> quorate::core::coordinator::Counters {
-        self.scheduler.engine().counters().await.expect("counters")
+        self.scheduler.engine().vitals(0).await.expect("vitals").counters
     }
 }
 

@@ -1,0 +1,3 @@
+module quorate.example/go
+
+go 1.19

@@ -1,0 +1,195 @@
+//! The port for operators: probes, metrics, and a page to look at. Plain HTTP, read-only; nothing on it changes anything.
+//!
+//! | path | says |
+//! |---|---|
+//! | `/livez` | 200 while the engine works: restart the process otherwise |
+//! | `/readyz` | 200 while requests are taken: not before the start is done, nor while draining, nor without a store |
+//! | `/metrics` | metrics (OpenMetrics 1.0, which Prometheus reads) |
+//! | `/buildinfo` | what this program was built from, as JSON |
+//! | `/` | participants, meetings in flight, recent decisions with their reasons |
+//!
+//! Titles of meetings are not shown: whoever operates a service need not know what people meet about.
+
+mod metrics;
+mod page;
+
+use std::future::Future;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use crate::core::time::Instant;
+use crate::engine::store::{EventFilter, StoreError};
+use crate::engine::{EngineError, EngineHandle, Vitals};
+use crate::grpc::RequestMetrics;
+
+/// How long the engine has to answer a probe.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Requests in flight that the page shows.
+const IN_FLIGHT: usize = 100;
+/// Participants that the page shows.
+const PARTICIPANTS: usize = 200;
+/// How far back the page looks for decisions, in events: a meeting that is booked has three of them.
+const EVENTS: u64 = 150;
+
+/// What the build was made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Build {
+    /// The package's version.
+    pub version: &'static str,
+    /// The release of the time-zone data that is built in.
+    pub zone_data: &'static str,
+    /// `release`, or `debug` with its checks.
+    pub profile: &'static str,
+}
+
+/// This build.
+pub fn build() -> Build {
+    Build {
+        version: env!("CARGO_PKG_VERSION"),
+        zone_data: crate::core::zone_data::version(),
+        profile: if cfg!(debug_assertions) { "debug" } else { "release" },
+    }
+}
+
+/// What the port tells about.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// The engine.
+    pub engine: EngineHandle,
+    /// The calls.
+    pub requests: RequestMetrics,
+    /// When the process started.
+    pub started: Instant,
+}
+
+/// Why the scheduler takes no requests, or can't say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+enum NotReady {
+    #[error("the scheduler is draining")]
+    Draining,
+    #[error("the store can't be used; it is tried again every second")]
+    NoStore,
+    #[error("the engine has ended")]
+    Ended,
+    #[error("the engine does not answer")]
+    Silent,
+}
+
+impl Admin {
+    async fn vitals(&self, in_flight: usize) -> Result<Vitals, NotReady> {
+        match tokio::time::timeout(PATIENCE, self.engine.vitals(in_flight)).await {
+            Ok(Ok(vitals)) => Ok(vitals),
+            Ok(Err(EngineError::Stopped)) => Err(NotReady::Ended),
+            Ok(Err(EngineError::Overloaded | EngineError::StoreUnavailable)) | Err(_) => {
+                Err(NotReady::Silent)
+            }
+        }
+    }
+
+    /// The router, for any server of HTTP.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/", get(status))
+            .route("/livez", get(livez))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(exposition))
+            .route("/buildinfo", get(buildinfo))
+            .with_state(self)
+    }
+}
+
+/// Serves until `until` comes; requests that are open then are answered.
+///
+/// # Errors
+/// If the listener fails.
+pub async fn serve(
+    admin: Admin,
+    listener: TcpListener,
+    until: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, admin.router()).with_graceful_shutdown(until).await
+}
+
+fn ready(vitals: &Vitals) -> Result<(), NotReady> {
+    match &vitals.gauges {
+        None => Err(NotReady::NoStore),
+        Some(gauges) if gauges.draining => Err(NotReady::Draining),
+        Some(_) => Ok(()),
+    }
+}
+
+fn probe(result: Result<(), NotReady>) -> Response {
+    match result {
+        Ok(()) => (StatusCode::OK, "ok\n").into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+async fn livez(State(admin): State<Admin>) -> Response {
+    let before = admin.engine.turns();
+    probe(match admin.vitals(0).await {
+        // Busy is not stuck: a restart would only make more work.
+        Err(NotReady::Silent) if admin.engine.turns() != before => Ok(()),
+        looked => looked.map(drop),
+    })
+}
+
+async fn readyz(State(admin): State<Admin>) -> Response {
+    probe(admin.vitals(0).await.and_then(|vitals| ready(&vitals)))
+}
+
+async fn buildinfo() -> Response {
+    let Build { version, zone_data, profile } = build();
+    let info = serde_json::json!({ "version": version, "zone_data": zone_data, "profile": profile });
+    ([(header::CONTENT_TYPE, "application/json")], format!("{info}\n")).into_response()
+}
+
+async fn exposition(State(admin): State<Admin>) -> Response {
+    // An engine that does not answer is a figure too.
+    let vitals = admin.vitals(0).await.ok();
+    match metrics::text(&admin, vitals) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "metrics can't be written");
+            (StatusCode::INTERNAL_SERVER_ERROR, "metrics can't be written\n").into_response()
+        }
+    }
+}
+
+async fn status(State(admin): State<Admin>) -> Response {
+    let vitals = admin.vitals(IN_FLIGHT).await;
+    let reader = admin.engine.reader();
+    let events = tokio::task::spawn_blocking(move || {
+        let Some((_, newest)) = reader.event_bounds()? else { return Ok(Vec::new()) };
+        let everything = EventFilter::default();
+        let page = reader.events(newest.saturating_sub(EVENTS), &everything, EVENTS as usize)?;
+        Ok::<_, StoreError>(page.events)
+    });
+    let events = match events.await {
+        Ok(events) => events.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let directory = admin.engine.directory();
+    let view = page::View {
+        build: build(),
+        started: admin.started,
+        ready: vitals.as_ref().map_err(|why| *why).and_then(ready),
+        vitals: vitals.ok(),
+        participants: directory.page(None, false, PARTICIPANTS),
+        known: directory.known(),
+        connected: directory.connected(),
+        events,
+    };
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'"),
+        (header::CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("x-content-type-options"), "nosniff"),
+    ];
+    (headers, Html(page::render(&view).into_string())).into_response()
+}

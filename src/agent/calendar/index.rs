@@ -1,0 +1,124 @@
+//! Finding the events of a time without looking at all of them, and keeping what was worked out.
+//!
+//! A calendar does not change once it is read: a file that changes is read anew. So busy time is worked out for whole
+//! chunks of four weeks, once for each participant's zone, and a query joins the chunks that it touches.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Datelike, NaiveDateTime, Utc};
+use jiff::tz::TimeZone;
+
+use super::Busy;
+use super::read::Series;
+use crate::core::time::TimeRange;
+
+/// Events that last longer, or recur over more months, are looked at by every query.
+const MONTHS: i32 = 12;
+/// The length of a chunk, in seconds.
+const CHUNK: i64 = 28 * 86_400;
+/// A longer range is worked out on its own, in chunks of that length.
+const MOST_CHUNKS: i64 = 15;
+/// So many chunks are kept; when there are more, all are forgotten.
+const KEPT_CHUNKS: usize = 64;
+
+/// Which series may have something to say about a month.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    months: HashMap<i32, Vec<usize>>,
+    always: Vec<usize>,
+}
+
+fn month(at: NaiveDateTime) -> i32 {
+    at.year() * 12 + at.month0() as i32
+}
+
+impl Index {
+    pub fn new(series: &[Series]) -> Self {
+        let mut index = Self::default();
+        for (at, series) in series.iter().enumerate() {
+            let last = series.last.filter(|last| *last >= series.first).map(month);
+            let first = month(series.first);
+            match last {
+                Some(last) if last - first < MONTHS => {
+                    for month in first..=last {
+                        index.months.entry(month).or_default().push(at);
+                    }
+                }
+                _ => index.always.push(at),
+            }
+        }
+        index
+    }
+
+    /// The series to look at for `range`, in order.
+    pub fn of(&self, range: TimeRange) -> Vec<usize> {
+        let (first, last) = (month(range.start.naive_utc()), month(range.end.naive_utc()));
+        let mut found = self.always.clone();
+        if i64::from(last) - i64::from(first) < self.months.len() as i64 {
+            found.extend((first..=last).filter_map(|month| self.months.get(&month)).flatten());
+        } else {
+            found.extend(self.months.values().flatten());
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+/// What was worked out for the participant's zone; none for a chunk that takes too much work.
+#[derive(Debug, Default)]
+struct Kept {
+    home: Option<TimeZone>,
+    chunks: HashMap<i64, Chunk>,
+}
+
+/// The chunks that were worked out.
+#[derive(Debug, Default)]
+pub(super) struct Cache(Mutex<Kept>);
+
+/// The chunks of `range`, if it is one that is answered from chunks: number and time of each.
+pub(super) fn chunks(range: TimeRange) -> Option<Vec<(i64, TimeRange)>> {
+    let first = range.start.timestamp().div_euclid(CHUNK);
+    let last = (range.end.timestamp() - 1).max(range.start.timestamp()).div_euclid(CHUNK);
+    if last - first >= MOST_CHUNKS {
+        return None;
+    }
+    let edge = |number: i64| DateTime::<Utc>::from_timestamp(number.checked_mul(CHUNK)?, 0);
+    (first..=last)
+        .map(|number| Some((number, TimeRange { start: edge(number)?, end: edge(number + 1)? })))
+        .collect()
+}
+
+/// What was worked out of a chunk.
+#[derive(Debug, Clone)]
+pub(super) struct Chunk {
+    /// None if it takes too much work.
+    pub busy: Option<Arc<Busy>>,
+    /// The steps that it took.
+    pub cost: usize,
+}
+
+impl Cache {
+    /// A chunk, if it was worked out.
+    pub fn chunk(&self, number: i64, home: &TimeZone) -> Option<Chunk> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.home.as_ref() == Some(home) { kept.chunks.get(&number).cloned() } else { None }
+    }
+
+    /// Keeps what was worked out.
+    pub fn keep(&self, number: i64, home: &TimeZone, found: Chunk) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.home.as_ref() != Some(home) || kept.chunks.len() >= KEPT_CHUNKS {
+            kept.chunks.clear();
+            kept.home = Some(home.clone());
+        }
+        kept.chunks.insert(number, found);
+    }
+}
+
+/// The part of a sorted list that lies in `range`.
+pub(super) fn clipped(list: &[TimeRange], range: TimeRange) -> impl Iterator<Item = TimeRange> {
+    let begun = list.partition_point(|known| known.end <= range.start);
+    list[begun..].iter().map_while(move |known| known.intersection(&range))
+}

@@ -1,0 +1,293 @@
+//! What an operator does with the program itself: configure it, stop it, copy its data, and get it wrong.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+use super::support::*;
+use pb::meeting::State;
+
+/// The program, with nothing of the caller's configuration.
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("QUORATE_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Exit code, standard output and standard error.
+async fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = within("the program ends", command.output()).await.expect("the program");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// One line on standard error, and this exit code.
+async fn refused(command: &mut Command, code: i32) -> String {
+    // Without what is merely worth knowing.
+    let (found, out, err) = run(command.env("QUORATE_LOG", "error")).await;
+    assert_eq!((found, out.as_str()), (Some(code), ""), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+    err
+}
+
+fn write(folder: &Path, name: &str, text: impl AsRef<[u8]>) -> String {
+    let path = folder.join(name);
+    fs::write(&path, text).expect("a file");
+    path.display().to_string()
+}
+
+#[tokio::test]
+async fn flags_win_over_the_environment_over_the_file_over_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[serve]\nlisten = \"127.0.0.1:1\"\nmax_priority = 1\nmax_requests_per_caller = 1\nin_memory = true\n";
+    let file = write(folder.path(), "q.toml", text);
+    let mut check = program(&["config", "check", &file, "--", "serve", "--listen", "127.0.0.1:3"]);
+    check.env("QUORATE_LISTEN", "127.0.0.1:2").env("QUORATE_MAX_PRIORITY", "2");
+    let (code, out, err) = run(&mut check).await;
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    for (key, value, origin) in [
+        ("listen", "\"127.0.0.1:3\"", "flag".to_owned()),
+        ("max_priority", "2", "environment QUORATE_MAX_PRIORITY".to_owned()),
+        ("max_requests_per_caller", "1", format!("{file}:4")),
+        ("filter", "\"info\"", "default".to_owned()),
+    ] {
+        let line = out.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("{key}: {out}"));
+        assert!(line.starts_with(&format!("{key} = {value} ")), "{line}");
+        assert!(line.ends_with(&format!("# {origin}")), "{line}");
+    }
+    // A variable that says no wins over a file that says yes, and leaves the place to a folder.
+    let mut no = program(&["config", "check", "--", "serve", "--config", &file, "--data-dir", "d"]);
+    let (code, out, err) = run(no.env("QUORATE_IN_MEMORY", "no")).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("in_memory = false") && out.contains("environment QUORATE_IN_MEMORY"), "{out}");
+}
+
+#[tokio::test]
+async fn a_scheduler_and_an_agent_run_from_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let calendar = write(folder.path(), "alice.ics", "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nEND:VCALENDAR\r\n");
+    let data = folder.path().join("data").display().to_string();
+    let text = format!(
+        "[serve]\nlisten = \"127.0.0.1:0\"\ndata_dir = {data:?}\n[agent]\ncalendar = {calendar:?}\n\
+         [log]\nfilter = \"warn\"\n"
+    );
+    let file = write(folder.path(), "q.toml", text);
+    let mut serve = program(&["serve"]).env("QUORATE_CONFIG", &file).stdout(Stdio::piped()).spawn().unwrap();
+    let line = first_line(&mut serve).await;
+    let address = line.rsplit(' ').next().unwrap().to_owned();
+    assert!(Path::new(&data).join("quorate.db").exists());
+    let mut agent = program(&["agent", "--config", &file, "--scheduler", &address]);
+    let mut agent = agent.stdout(Stdio::piped()).spawn().unwrap();
+    let line = first_line(&mut agent).await;
+    assert!(line.starts_with("alice: registered with http://"), "{line}");
+}
+
+async fn first_line(child: &mut tokio::process::Child) -> String {
+    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    within("a line", lines.next_line()).await.expect("output").expect("a line")
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_be_used_is_one_line_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("none.toml").display().to_string();
+    let error = refused(&mut program(&["serve", "--config", &missing]), 2).await;
+    assert!(error.contains(&missing) && error.contains("No such file"), "{error}");
+    let unknown = write(folder.path(), "unknown.toml", "[serve]\ndata_dri = \"d\"\n");
+    let error = refused(&mut program(&["serve", "--config", &unknown]), 2).await;
+    assert!(error.contains("unknown.toml:2:1: ") && error.contains("did you mean 'data_dir'?"), "{error}");
+    let broken = write(folder.path(), "broken.toml", "[serve]\nlisten\n");
+    let error = refused(&mut program(&["agent", "--config", &broken]), 2).await;
+    assert!(error.contains("broken.toml:2:") && error.contains("is no TOML"), "{error}");
+    let latin = write(folder.path(), "latin.toml", b"[serve]\n# Z\xfcrich\n");
+    let error = refused(&mut program(&["config", "check", &latin]), 2).await;
+    assert!(error.contains("latin.toml") && error.contains("not UTF-8 (line 2"), "{error}");
+    let directory = folder.path().display().to_string();
+    let error = refused(&mut program(&["serve", "--config", &directory]), 2).await;
+    assert!(error.contains("can't be read"), "{error}");
+    // A variable that can't be used is named.
+    let (code, _, err) = run(program(&["serve", "--in-memory"]).env("QUORATE_LISTEN", "nowhere")).await;
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("note: --listen comes from environment QUORATE_LISTEN"), "{err}");
+    // Nothing was started.
+    assert!(!folder.path().join("d").exists());
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_start_says_why_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let error = refused(&mut program(&["serve", "--in-memory", "--listen", &address]), 1).await;
+    assert!(error.contains(&format!("can't listen on {address}")) && error.contains("in use"), "{error}");
+    // No folder can be made within a file, whoever we are.
+    let file = write(folder.path(), "file", "");
+    let error = refused(&mut program(&["serve", "--data-dir", &file]), 1).await;
+    assert!(error.contains(&file), "{error}");
+    let missing = folder.path().join("calendars").display().to_string();
+    let error = refused(&mut program(&["agent", "--calendar", &missing]), 1).await;
+    assert!(error.contains(&missing), "{error}");
+    let error = refused(&mut program(&["agent", "--calendar", &format!("{missing}/alice.ics")]), 1).await;
+    assert!(error.contains("alice.ics"), "{error}");
+    let newer = folder.path().join("newer");
+    fs::create_dir(&newer).unwrap();
+    let db = rusqlite::Connection::open(newer.join("quorate.db")).unwrap();
+    db.execute_batch("CREATE TABLE t (a); PRAGMA application_id = 1903521650; PRAGMA user_version = 99;")
+        .unwrap();
+    drop(db);
+    let error = refused(
+        &mut program(&["serve", "--listen", "127.0.0.1:0", "--data-dir", newer.to_str().unwrap()]),
+        1,
+    )
+    .await;
+    assert!(error.contains("has schema 99, from a newer version of quorate"), "{error}");
+}
+
+/// A drain that has something to wait for: an agent that does not answer, and a request that has a minute for it.
+async fn draining(folder: &Path) -> (Serve, Host, tokio::task::JoinHandle<()>) {
+    let serve = Serve::start(folder).await;
+    let client = client_of(&serve.url).await;
+    let mut host = Host::new(vec![Person::new("alice").free(8, 17).with(|p| p.votes = Mode::Keep)]);
+    host.connect(&serve.url).await;
+    let request = ask(&["alice"]).0;
+    let waiting = tokio::spawn(async move { drop(client.clone().schedule_meeting(request).await) });
+    host.until_kept("alice").await;
+    (serve, host, waiting)
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_drain_at_once() {
+    for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (serve, host, waiting) = draining(folder.path()).await;
+        // Whoever says nothing is waited for until the drain's own end.
+        let silent = within("a connection", tokio::net::TcpStream::connect(&serve.address)).await.unwrap();
+        serve.terminate().await;
+        // It drains: agents are told so, and the hold that nobody has voted on is not decided.
+        host.until("the drain is told", |s| {
+            let drain =
+                |m: &pb::scheduler_message::Message| matches!(m, pb::scheduler_message::Message::Drain(_));
+            s.heard.iter().any(drain).then_some(())
+        })
+        .await;
+        serve.signal(signal).await;
+        let (found, stderr) = serve.exit().await;
+        assert_eq!(found, Some(code), "{stderr}");
+        assert!(stderr.contains("a second signal"), "{stderr}");
+        drop(silent);
+        within("the call ends", waiting).await.unwrap();
+        // What is on disk is sound, as after a crash, and the next start is none of its business.
+        let data = folder.path().display().to_string();
+        let (code, out, err) = run(&mut program(&["doctor", "--data-dir", &data])).await;
+        assert_eq!(code, Some(0), "{out}{err}");
+        drop(Serve::start(folder.path()).await);
+    }
+}
+
+#[tokio::test]
+async fn a_backup_of_a_running_scheduler_is_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, copy) = (folder.path().join("data"), folder.path().join("copy.db").display().to_string());
+    let data_dir = data.display().to_string();
+    let serve = Serve::start(&data).await;
+    let client = client_of(&serve.url).await;
+    let mut host = Host::new(vec![Person::new("alice").free(8, 17), Person::new("bob").free(8, 17)]);
+    host.connect(&serve.url).await;
+    let book = async |client: &Client, from: i64| {
+        let answer = client.clone().schedule_meeting(ask(&["alice", "bob"]).at(from, from + 1).0).await;
+        let meeting = answer.expect("an answer").into_inner().meeting.expect("a meeting");
+        assert_eq!(meeting.state(), State::Confirmed);
+        meeting.meeting_id
+    };
+    let before = book(&client, 8).await;
+    let backup = |force: bool| {
+        let mut command = program(&["backup", "--data-dir", &data_dir, "--to", &copy]);
+        if force {
+            command.arg("--force");
+        }
+        command
+    };
+    let (code, out, err) = run(&mut backup(false)).await;
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    let error = refused(&mut backup(false), 1).await;
+    assert!(error.contains("is there already"), "{error}");
+    assert_eq!(run(&mut backup(true)).await.0, Some(0));
+    let after = book(&client, 10).await;
+    // The doctor sees a running scheduler's rows too.
+    let (code, out, _) = run(&mut program(&["doctor", "--data-dir", &data_dir])).await;
+    assert_eq!(code, Some(0), "{out}");
+
+    let restore = |more: &[&str]| {
+        let mut command = program(&["restore", "--data-dir", &data_dir, "--from", &copy]);
+        command.args(more);
+        command
+    };
+    let error = refused(&mut restore(&["--force"]), 1).await;
+    assert!(error.contains("another scheduler runs on"), "{error}");
+    serve.kill().await;
+    assert!(host.ended().await.is_err());
+    let error = refused(&mut restore(&[]), 1).await;
+    assert!(error.contains("--force"), "{error}");
+    let (code, out, err) = run(&mut restore(&["--force"])).await;
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("quorate.db.replaced"), "{out}");
+
+    let serve = Serve::start(&data).await;
+    let client = client_of(&serve.url).await;
+    assert_eq!(get(&client, &before).await.state(), State::Confirmed);
+    let gone = client.clone().get_meeting(pb::GetMeetingRequest { meeting_id: after.clone() }).await;
+    assert_eq!(gone.unwrap_err().code(), tonic::Code::NotFound);
+    // The agents still keep the hour of the meeting that the backup does not know: it is not given away.
+    host.connect(&serve.url).await;
+    let answer = client.clone().schedule_meeting(ask(&["alice", "bob"]).at(10, 11).0).await;
+    assert_eq!(answer.unwrap().into_inner().meeting.unwrap().state(), State::Failed);
+    book(&client, 12).await;
+    let kept = data.join("quorate.db.replaced").display().to_string();
+    for file in [&kept, &copy] {
+        let (code, out, _) = run(&mut program(&["doctor", "--database", file])).await;
+        assert_eq!(code, Some(0), "{out}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_sound_backup_is_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let song = folder.path().join("songs.db");
+    rusqlite::Connection::open(&song).unwrap().execute_batch("CREATE TABLE songs (title)").unwrap();
+    let text = write(folder.path(), "text", "The quick brown fox jumps over the lazy dog.\n".repeat(200));
+    let none = folder.path().join("none.db").display().to_string();
+    for (from, why) in
+        [(song.to_str().unwrap(), "another program"), (&text, "not a database"), (&none, "No such file")]
+    {
+        let error = refused(&mut program(&["restore", "--data-dir", &data, "--from", from]), 1).await;
+        assert!(error.contains(from) && error.contains(why), "{error}");
+    }
+    let error = refused(&mut program(&["backup", "--data-dir", &data, "--to", &none]), 1).await;
+    assert!(error.contains("quorate.db") && error.contains("No such file"), "{error}");
+    assert!(!Path::new(&data).exists() && !Path::new(&none).exists(), "something was made");
+}
+
+#[tokio::test]
+async fn a_shell_takes_its_completions() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, script, err) = run(&mut program(&["completions", "bash"])).await;
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let file = write(folder.path(), "quorate.bash", script);
+    // What bash itself would offer after `quorate do`.
+    let ask = format!(
+        "source {file}; COMP_WORDS=(quorate do); COMP_CWORD=1; _quorate quorate do quorate; echo \"${{COMPREPLY[@]}}\""
+    );
+    let mut bash = Command::new("bash");
+    let (_, out, err) = run(bash.args(["--norc", "-c", &ask])).await;
+    assert_eq!(out.trim(), "doctor", "{err}");
+    let (code, _, err) = run(&mut program(&["completions", "cmd.exe"])).await;
+    assert_eq!(code, Some(2));
+    assert!(err.contains("bash") && err.contains("fish"), "{err}");
+}
