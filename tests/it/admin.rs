@@ -117,26 +117,31 @@ async fn a_request_in_flight_is_seen_and_draining_is_told() {
         Person::new("bob").free(8, 17),
     ];
     let _host = world.host(host).await;
-    let absent = ask(&["bob", "zoe"]).connect_timeout(Duration::from_secs(20));
+    let absent = ask(&["bob", "zoe"]).connect_timeout(UNHURRIED);
     let connecting = world.spawn_schedule(absent);
-    let waiting = world
-        .spawn_schedule(ask(&["alice", "bob"]).title("Severance").response_timeout(Duration::from_secs(20)));
-    let page = loop {
-        let page = get(admin, "/").await.body;
-        if page.contains("querying") && page.contains("alice of 2") && page.contains("zoe of 2") {
-            break page;
+    let waiting = world.spawn_schedule(ask(&["alice", "bob"]).title("Severance"));
+    let page = within("both are on the page", async {
+        loop {
+            let page = get(admin, "/").await.body;
+            if page.contains("querying") && page.contains("alice of 2") && page.contains("zoe of 2") {
+                break page;
+            }
         }
-    };
+    })
+    .await;
     assert!(!page.contains("Severance"), "what people meet about is not shown: {page}");
     let text = get(admin, "/metrics").await.body;
     assert_eq!(value(&text, "quorate_meetings_in_flight{phase=\"querying\"}"), Some("1"));
     let stopping = tokio::spawn(world.scheduler.stop());
-    let told = loop {
-        let ready = http(admin, "GET", "/readyz").await.expect("who drains says so");
-        if ready.status != 200 {
-            break ready;
+    let told = within("that it drains is told", async {
+        loop {
+            let ready = http(admin, "GET", "/readyz").await.expect("who drains says so");
+            if ready.status != 200 {
+                break ready;
+            }
         }
-    };
+    })
+    .await;
     assert_eq!((told.status, told.body.as_str()), (503, "the scheduler is draining\n"));
     assert_eq!(get(admin, "/livez").await.status, 200, "draining is no reason to be killed");
     within("an orderly end", stopping).await.unwrap().unwrap();

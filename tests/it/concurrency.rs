@@ -1,7 +1,6 @@
 //! Many at once.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::support::*;
 use pb::failure::Reason;
@@ -159,10 +158,7 @@ async fn many_rounds_in_flight_over_one_stream() {
     let names: Vec<String> = (0..200).map(|n| format!("p{n}")).collect();
     let host =
         world.host(names.iter().map(|n| person(n, 8, 17).with(|p| p.answers = Mode::Keep)).collect()).await;
-    let calls: Vec<_> = names
-        .iter()
-        .map(|n| world.spawn_schedule(ask(&[n]).response_timeout(Duration::from_secs(15))))
-        .collect();
+    let calls: Vec<_> = names.iter().map(|n| world.spawn_schedule(ask(&[n]))).collect();
     host.until("all are asked before one has answered", |s| (s.queries().len() == 200).then_some(())).await;
     let kept: Vec<_> = names.iter().flat_map(|n| host.edit(n, |p| std::mem::take(&mut p.kept))).collect();
     assert_eq!(kept.len(), 200);

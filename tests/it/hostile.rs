@@ -1,7 +1,5 @@
 //! Agents and organizers that mean harm: what they can harm is their own.
 
-use std::time::Duration;
-
 use super::support::*;
 use pb::agent_message::Message as Says;
 use pb::attendee_outcome::Status;
@@ -137,19 +135,10 @@ async fn a_vote_for_somebody_else_counts_for_nobody() {
 async fn one_caller_does_not_take_the_places_of_others() {
     let world = World::start_limited(CallerLimits { open: 3, ..CallerLimits::default() }).await;
     let _host = world.host(vec![person("alice", 8, 17)]).await;
-    // Requests that wait for somebody who never comes; their caller hangs up, which ends none of them.
-    let waits = || {
-        let mut request = ask(&["ghost"]).required("ghost").0;
-        request.connect_timeout = Some(length(Duration::from_secs(30)));
-        by(Duration::from_secs(3), request)
-    };
-    let pending: Vec<_> = (0..3)
-        .map(|_| {
-            let mut client = world.client.clone();
-            let request = waits();
-            tokio::spawn(async move { client.schedule_meeting(request).await })
-        })
-        .collect();
+    // Requests that wait for somebody who is not there.
+    let waits = || ask(&["ghost"]).required("ghost").connect_timeout(UNHURRIED);
+    let pending: Vec<_> = (0..3).map(|_| world.spawn_schedule(waits())).collect();
+    world.until_in_flight(3).await;
     let refused = |status: &tonic::Status| {
         let details = status.get_error_details();
         assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{status}");
@@ -158,24 +147,18 @@ async fn one_caller_does_not_take_the_places_of_others() {
     };
     let mut third = world.client_from("127.0.0.3").await;
     let other = world.client_from("127.0.0.2").await;
-    let status = loop {
-        // The three are on their way: until they are there, this one is answered.
-        match world.try_schedule(ask(&["alice"])).await {
-            Ok(_) => tokio::task::yield_now().await,
-            Err(status) => break status,
-        }
-    };
-    refused(&status);
+    refused(&world.try_schedule(ask(&["alice"])).await.unwrap_err());
+    // Hanging up ends none of them.
     pending[0].abort();
     refused(&world.try_schedule(ask(&["alice"])).await.unwrap_err());
     let booked = within("a decision", other.clone().schedule_meeting(ask(&["alice"]).0)).await.unwrap();
     assert_eq!(booked.into_inner().meeting.unwrap().state(), State::Confirmed);
     let list = within("a list", third.list_participants(pb::ListParticipantsRequest::default())).await;
     assert_eq!(list.unwrap().into_inner().participants.len(), 1);
-    // Their deadlines end them, and then there is room again.
+    // Once they are decided there is room again.
+    let _ghost = world.host(vec![Person::new("ghost")]).await;
     for task in pending.into_iter().skip(1) {
-        let meeting = within("the deadline", task).await.unwrap().unwrap().into_inner().meeting.unwrap();
-        assert_eq!(meeting.state(), State::Failed);
+        assert_eq!(task.await.unwrap().unwrap().state(), State::Failed);
     }
     world.book(ask(&["alice"])).await;
 }

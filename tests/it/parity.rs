@@ -225,7 +225,7 @@ async fn row_stale_and_duplicate_answers_are_counted_and_dropped() {
     let twice = Person::new("alice").free(8, 17).with(|p| (p.answers, p.votes) = (Mode::Twice, Mode::Twice));
     let late = Person::new("bob").free(8, 17).with(|p| p.answers = Mode::Keep);
     let host = world.host(vec![twice, late]).await;
-    let ask = ask(&["alice", "bob"]).minimum(1).response_timeout(Duration::from_millis(300));
+    let ask = ask(&["alice", "bob"]).minimum(1).response_timeout(Duration::from_secs(2));
     let meeting = world.book(ask).await;
     assert_eq!((slot_of(&meeting), attending(&meeting), meeting.attempts), ((8, 9), vec!["alice"], 1));
     let before = world.counters().await;
@@ -247,10 +247,9 @@ async fn row_stale_and_duplicate_answers_are_counted_and_dropped() {
 async fn row_a_late_yes_books_no_dead_attempt() {
     let world = World::start().await;
     let host = world.host(vec![Person::new("alice").free(8, 9).with(|p| p.votes = Mode::Keep)]).await;
-    let mut client = world.client.clone();
-    let request = by(Duration::from_millis(800), ask(&["alice"]).0);
-    let meeting =
-        within("a decision", client.schedule_meeting(request)).await.unwrap().into_inner().meeting.unwrap();
+    // Long enough for the vote to be asked for.
+    let (meeting, ()) =
+        tokio::join!(world.schedule_by(Duration::from_secs(4), ask(&["alice"])), host.until_kept("alice"));
     assert_eq!(failure(&meeting).reason(), pb::failure::Reason::Deadline);
     host.let_go("alice").await;
     host.barrier("alice").await;
@@ -277,7 +276,7 @@ async fn row_asks_who_is_connected_when_the_meeting_is_requested() {
 async fn row_can_wait_for_named_attendees_to_connect() {
     let world = World::start().await;
     let _alice = world.host(vec![Person::new("alice").free(8, 17)]).await;
-    let ask = ask(&["alice", "bob"]).connect_timeout(Duration::from_secs(15));
+    let ask = ask(&["alice", "bob"]).connect_timeout(PATIENCE);
     let waiting = world.spawn_schedule(ask);
     // By now the request has been taken: commands are taken in order.
     world.counters().await;
@@ -291,9 +290,8 @@ async fn row_fewer_connected_than_the_minimum_fails_at_once() {
     let world = World::start().await;
     let host = world.host(vec![Person::new("alice").free(8, 17)]).await;
     let started = Instant::now();
-    let ask = ask(&["alice", "bob", "carol"]).minimum(2).response_timeout(Duration::from_secs(60));
-    let meeting = world.schedule(ask).await;
-    assert!(started.elapsed() < Duration::from_secs(10));
+    let meeting = world.schedule(ask(&["alice", "bob", "carol"]).minimum(2)).await;
+    assert!(started.elapsed() < UNHURRIED, "no answer is waited for");
     let failure = failure(&meeting);
     assert_eq!(failure.reason(), pb::failure::Reason::QuorumUnreachable, "{}", failure.message);
     assert_eq!(with_status(&meeting, pb::attendee_outcome::Status::Disconnected), ["bob", "carol"]);
@@ -330,10 +328,7 @@ async fn row_slots_never_offered_and_invented_participants() {
 async fn row_every_request_ends_by_its_deadline() {
     let world = World::start().await;
     let _host = world.host(vec![Person::new("alice").free(8, 17).with(|p| p.answers = Mode::Silent)]).await;
-    let mut client = world.client.clone();
-    let ask = ask(&["alice"]).response_timeout(Duration::from_secs(60));
-    let answer = within("a decision", client.schedule_meeting(by(Duration::from_secs(1), ask.0))).await;
-    let meeting = answer.expect("an answer before the caller's own clock").into_inner().meeting.unwrap();
+    let meeting = world.schedule_by(Duration::from_secs(1), ask(&["alice"])).await;
     assert_eq!(failure(&meeting).reason(), pb::failure::Reason::Deadline);
     assert_eq!(with_status(&meeting, pb::attendee_outcome::Status::NoAnswer), ["alice"]);
 }
@@ -372,12 +367,11 @@ async fn row_a_lost_stream_is_noticed_at_once() {
     let _alice = world.host(vec![Person::new("alice").free(8, 17)]).await;
     let mut bob = world.host(vec![Person::new("bob").free(8, 17).with(|p| p.answers = Mode::Keep)]).await;
     let started = Instant::now();
-    let ask = ask(&["alice", "bob"]).minimum(1).response_timeout(Duration::from_secs(60));
-    let waiting = world.spawn_schedule(ask);
+    let waiting = world.spawn_schedule(ask(&["alice", "bob"]).minimum(1));
     bob.until_kept("bob").await;
     bob.cut();
     let meeting = waiting.await.unwrap().unwrap();
-    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < UNHURRIED, "bob's answer is not waited for");
     assert_eq!((meeting.state(), attending(&meeting)), (Confirmed, vec!["alice"]));
     assert_eq!(with_status(&meeting, pb::attendee_outcome::Status::Disconnected), ["bob"]);
 }

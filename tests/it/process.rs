@@ -74,7 +74,7 @@ async fn terminated_it_ends_its_streams_and_exits_in_time() {
     host.connect(&serve.url).await;
     let silent = within("a connection", tokio::net::TcpStream::connect(&serve.address)).await.unwrap();
     let mut calling = client.clone();
-    let request = ask(&["alice"]).response_timeout(Duration::from_secs(60)).0;
+    let request = ask(&["alice"]).0;
     let waiting = tokio::spawn(async move { calling.schedule_meeting(request).await });
     host.until_kept("alice").await;
     let started = Instant::now();
@@ -84,7 +84,7 @@ async fn terminated_it_ends_its_streams_and_exits_in_time() {
     assert_eq!(host.ended().await.unwrap_err().code(), tonic::Code::Unavailable);
     let (code, stderr) = serve.exit().await;
     assert_eq!(code, Some(0), "{stderr}");
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(started.elapsed() < UNHURRIED, "the call's answer is not waited for: {:?}", started.elapsed());
     drop(silent);
 }
 
@@ -95,7 +95,7 @@ async fn an_idle_scheduler_exits_at_once() {
     let started = Instant::now();
     serve.terminate().await;
     assert_eq!(serve.exit().await.0, Some(0));
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() < quorate::core::limits::DRAIN, "{:?}", started.elapsed());
 }
 
 #[tokio::test]

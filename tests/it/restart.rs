@@ -87,7 +87,7 @@ async fn calls_and_watches_end_with_unavailable() {
     let mut events = world.watch(None).await;
     let watched = world.client.clone().watch_participants(pb::WatchParticipantsRequest {}).await.unwrap();
     let mut people = watched.into_inner();
-    let waiting = world.spawn_schedule(ask(&["alice"]).response_timeout(Duration::from_secs(60)));
+    let waiting = world.spawn_schedule(ask(&["alice"]));
     host.until_kept("alice").await;
     within("an orderly end", world.scheduler.stop()).await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap_err().code(), tonic::Code::Unavailable);

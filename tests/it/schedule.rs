@@ -133,11 +133,9 @@ async fn a_silent_required_attendee() {
     // The round's own timeout comes first.
     let meeting = world.schedule(ask.clone().response_timeout(Duration::from_millis(200))).await;
     assert_eq!(failure(&meeting).reason(), Reason::RequiredUnreachable);
-    assert_eq!(with_status(&meeting, Status::NoAnswer), ["bob"]);
-    // The caller's deadline comes first, and is answered before the caller's own clock says so.
-    let request = by(Duration::from_secs(1), ask.response_timeout(Duration::from_secs(30)).0);
-    let answer = within("a decision", world.client.clone().schedule_meeting(request)).await;
-    let meeting = answer.expect("an answer, no error").into_inner().meeting.unwrap();
+    assert!(with_status(&meeting, Status::NoAnswer).contains(&"bob"), "{meeting:?}");
+    // The caller's deadline comes first.
+    let meeting = world.schedule_by(Duration::from_secs(1), ask).await;
     assert_eq!(failure(&meeting).reason(), Reason::Deadline);
 }
 
@@ -146,9 +144,7 @@ async fn a_silent_vote_ends_by_the_deadline() {
     let world = World::start().await;
     let silent = person("bob", 8, 17).with(|p| p.votes = Mode::Silent);
     let host = world.host(vec![person("alice", 8, 17), silent]).await;
-    let request = by(Duration::from_secs(1), ask(&["alice", "bob"]).0);
-    let answer = within("a decision", world.client.clone().schedule_meeting(request)).await;
-    let meeting = answer.expect("an answer, no error").into_inner().meeting.unwrap();
+    let meeting = world.schedule_by(Duration::from_secs(1), ask(&["alice", "bob"])).await;
     assert_eq!(failure(&meeting).reason(), Reason::Deadline);
     host.until("nothing is held", |s| s.person("alice").held.is_empty().then_some(())).await;
     assert_eq!(host.look(|s| s.person("alice").booked.len()), 0);
@@ -187,16 +183,16 @@ async fn waiting_to_connect_ends_with_the_connect_timeout() {
 async fn nobody_connected() {
     let world = World::start().await;
     let started = Instant::now();
-    let meeting = world.schedule(ask(&[]).response_timeout(Duration::from_secs(60))).await;
+    let meeting = world.schedule(ask(&[])).await;
     assert_eq!(failure(&meeting).reason(), Reason::NobodyConnected);
-    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < UNHURRIED, "no answer is waited for");
 }
 
 #[tokio::test]
 async fn a_required_attendee_who_is_not_connected_fails_it_at_once() {
     let world = World::start().await;
     let host = world.host(vec![person("alice", 8, 17)]).await;
-    let ask = ask(&["alice", "bob"]).minimum(1).required("bob").response_timeout(Duration::from_secs(60));
+    let ask = ask(&["alice", "bob"]).minimum(1).required("bob");
     let meeting = world.schedule(ask).await;
     assert_eq!(failure(&meeting).reason(), Reason::RequiredUnreachable);
     assert!(host.look(|s| s.queries().is_empty()));

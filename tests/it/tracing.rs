@@ -132,7 +132,8 @@ async fn one_trace_from_the_organizer_to_the_agents_and_json_logs_that_name_it()
         let agents = named(handled);
         let who: BTreeSet<&str> =
             agents.iter().map(|s| s.attributes["quorate.participant"].as_str()).collect();
-        assert_eq!((agents.len(), who), (2, BTreeSet::from(["alice", "bob"])), "{agents:?}");
+        // More than once each where a busy machine is told again.
+        assert_eq!(who, BTreeSet::from(["alice", "bob"]), "{agents:?}");
         for agent in agents {
             assert_eq!((agent.parent.as_str(), agent.kind), (phase.span.as_str(), "CONSUMER"));
             assert_eq!(agent.resource["service.name"], "quorate-agent");
@@ -144,10 +145,17 @@ async fn one_trace_from_the_organizer_to_the_agents_and_json_logs_that_name_it()
     let cancel = one("quorate.v1.SchedulerService/CancelMeeting");
     assert_eq!(cancel.parent, CALLER);
     let released = named("agent.release");
-    assert!(released.len() == 2 && released.iter().all(|s| s.parent == cancel.span), "{released:?}");
+    assert!(released.len() >= 2 && released.iter().all(|s| s.parent == cancel.span), "{released:?}");
     // Nothing else is in it, and the scheduler's own spans lie within one another; a delivery goes on behind the answer.
     let own: BTreeMap<&str, &Exported> = ours.iter().map(|span| (span.span.as_str(), *span)).collect();
-    assert_eq!((ours.len(), own.len()), (15, 15), "{ours:#?}");
+    assert_eq!(ours.len(), own.len(), "each has an id of its own: {ours:#?}");
+    let names: BTreeSet<&str> = ours.iter().map(|span| span.name.as_str()).collect();
+    let (calls, phases, agents) = (
+        ["quorate.v1.SchedulerService/ScheduleMeeting", "quorate.v1.SchedulerService/CancelMeeting"],
+        ["meeting", "round", "hold", "decide", "deliver"],
+        ["agent.query", "agent.hold", "agent.confirm", "agent.release"],
+    );
+    assert_eq!(names, calls.into_iter().chain(phases).chain(agents).collect());
     for span in &ours {
         assert!(span.start <= span.end, "{span:?}");
         assert_eq!(span.error, None);
@@ -181,7 +189,8 @@ async fn one_trace_from_the_organizer_to_the_agents_and_json_logs_that_name_it()
     let of_job = lines.iter().find(|line| line["message"] == "hold is over");
     assert_eq!(of_job.expect("a line of the job")["trace_id"], TRACE);
     let held = json(&agent_log).into_iter().filter(|line| line["message"] == "agent.hold");
-    assert_eq!(held.map(|line| line["trace_id"].clone()).collect::<Vec<_>>(), [TRACE, TRACE]);
+    let held: Vec<_> = held.map(|line| line["trace_id"].clone()).collect();
+    assert!(held.len() >= 2 && held.iter().all(|trace| trace == TRACE), "{held:?}");
 }
 
 #[tokio::test]

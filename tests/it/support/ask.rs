@@ -77,7 +77,11 @@ pub fn attendee(id: &str, role: pb::attendee::Role) -> pb::Attendee {
     pb::Attendee { participant_id: id.into(), role: role.into() }
 }
 
-/// A meeting of one hour, on the hour, between 8 and 17 of the Monday, of these people.
+/// The longest that a request may wait for answers.
+pub const UNHURRIED: Duration = Duration::from_secs(60);
+
+/// A meeting of one hour, on the hour, between 8 and 17 of the Monday, of these people. Whoever answers late because the
+/// machine is busy is waited for: a test that is about silence says how long it waits.
 pub fn ask(people: &[&str]) -> Ask {
     let invited = |id: &&str| attendee(id, pb::attendee::Role::Unspecified);
     Ask(pb::ScheduleMeetingRequest {
@@ -94,6 +98,7 @@ pub fn ask(people: &[&str]) -> Ask {
             }),
             ..Default::default()
         }),
+        response_timeout: Some(length(UNHURRIED)),
         ..Default::default()
     })
 }

@@ -24,8 +24,8 @@ pub use quorate::wire::pb;
 
 use std::time::Duration;
 
-/// How long a test waits for something that has to happen.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for something that has to happen. Only a test that fails takes so long.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The future's output, or a panic that says what was waited for.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {

@@ -81,6 +81,36 @@ impl World {
         Ok(answer.into_inner().meeting.expect("a meeting"))
     }
 
+    /// Schedules by a deadline. The scheduler answers a moment before it; where a busy machine lets the caller's own clock
+    /// be first, the same request, asked again, is answered with what was decided.
+    pub async fn schedule_by(&self, deadline: Duration, ask: Ask) -> pb::Meeting {
+        let request = ask.request_id(&uuid::Uuid::new_v4().to_string()).0;
+        let mut client = self.client.clone();
+        match within("a decision", client.schedule_meeting(by(deadline, request.clone()))).await {
+            Ok(answer) => answer.into_inner().meeting.expect("a meeting"),
+            Err(status) => {
+                assert_eq!(status.code(), tonic::Code::Cancelled, "the caller's own clock: {status}");
+                self.schedule(Ask(request)).await
+            }
+        }
+    }
+
+    /// How many requests the scheduler works on.
+    pub async fn in_flight(&self) -> usize {
+        let vitals = self.scheduler.engine().vitals(0).await.expect("vitals");
+        vitals.gauges.expect("the store is in order").live.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Waits until it works on so many.
+    pub async fn until_in_flight(&self, count: usize) {
+        within(&format!("{count} requests are worked on"), async {
+            while self.in_flight().await != count {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
     /// Schedules in the background.
     pub fn spawn_schedule(&self, ask: Ask) -> tokio::task::JoinHandle<Result<pb::Meeting, tonic::Status>> {
         let mut client = self.client.clone();
