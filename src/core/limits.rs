@@ -142,8 +142,11 @@ pub const FRAME_BYTES: usize = 1 << 20;
 pub const REQUEST_BYTES: usize = 4 << 20;
 /// Messages waiting for one stream; a stream that lets more gather is closed.
 pub const SESSION_QUEUE: usize = 65_536;
-/// Messages of one stream that may be waiting for the engine and the disk; then its reader waits.
+/// Messages of one stream that may be waiting for the engine and the disk; then its reader waits. A registration counts as
+/// one more for every [`PROMISES_PER_MESSAGE`] promises that it reports.
 pub const SESSION_UNSETTLED: u32 = 1_024;
+/// How many reported promises weigh as much as one message.
+pub const PROMISES_PER_MESSAGE: usize = 8;
 /// Most participants on one stream.
 pub const PARTICIPANTS_PER_SESSION: usize = 100_000;
 /// Most free ranges in one answer.
@@ -156,6 +159,10 @@ pub const REGISTER_HELD: usize = 10_000;
 pub const REGISTER_BOOKED: usize = 100_000;
 /// Most withdrawals that a registration may report.
 pub const REGISTER_WITHDRAWN: usize = 10_000;
+
+/// Most attempts of a registration that one read asks the store about; more are asked about read by read, so that others'
+/// transactions go in between.
+pub const PROMISES_PER_READ: usize = 256;
 
 // What the engine keeps.
 

@@ -84,6 +84,14 @@ pub struct Register {
     pub origin: Origin,
 }
 
+impl Register {
+    /// Every attempt that it reports, as held, booked or left.
+    pub fn reports(&self) -> impl Iterator<Item = &Attempt> {
+        let promised = self.held.iter().chain(&self.booked).map(|promise| &promise.attempt);
+        promised.chain(self.withdrawn.iter().map(|(attempt, _)| attempt))
+    }
+}
+
 /// Which agent process registers: what comes late over a stream that it has given up is told by its number.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Origin {

@@ -3,6 +3,7 @@
 //! A [`Transaction`] is applied whole or not at all, and only if all its conditions hold: the compare-and-set
 //! that every decision of PROTOCOL.md rests on. The store knows nothing of the protocol beyond these types.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -260,16 +261,12 @@ pub struct Snapshot {
 pub struct ParticipantPromises {
     /// The booked rows of the participant whose time has not ended, with what a confirm of each says.
     pub booked: Vec<Booking>,
-    /// For each attempt that the agent reported: its row and where its meeting is in its life, if there is one.
-    pub reported: Vec<(Attempt, Option<(AttemptRow, MeetingState)>)>,
+    /// The attempts that the agent reported.
+    pub reported: Reported,
 }
 
-impl ParticipantPromises {
-    /// The row of an attempt that the agent reported, and where its meeting is in its life.
-    pub fn reported_row(&self, attempt: &Attempt) -> Option<&(AttemptRow, MeetingState)> {
-        self.reported.iter().find(|(reported, _)| reported == attempt).and_then(|(_, row)| row.as_ref())
-    }
-}
+/// For each attempt that was asked about: its row and where its meeting is in its life, if there is one.
+pub type Reported = BTreeMap<Attempt, Option<(AttemptRow, MeetingState)>>;
 
 /// A read that sees all transactions ordered before it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -293,6 +290,8 @@ pub enum Read {
         /// Lower than this.
         below: i32,
     },
+    /// What became of these attempts: a part of what is read for a registration that reports very many.
+    Reported(Vec<Attempt>),
     /// What the store has on a participant who registers.
     Promises {
         /// Who.
@@ -323,6 +322,8 @@ pub enum ReadResult {
     /// To [`Read::Displaceable`]: each with what is booked for it, in the order of their attempts; no more than
     /// `limits::DISPLACEABLE` of them, and of the first `limits::DISPLACEABLE_READ` bookings only.
     Displaceable(Vec<(Meeting, AttemptRow)>),
+    /// To [`Read::Reported`].
+    Reported(Reported),
     /// To [`Read::Promises`].
     Promises(Box<ParticipantPromises>),
 }

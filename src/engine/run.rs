@@ -17,7 +17,7 @@ use super::store::{Operation, OperationResult, Store, StoreError};
 use super::vitals::{StoreVitals, Vitals};
 use super::writer::{Answer, Ask, StoreRuns, Writer};
 use crate::core::coordinator::{Command, Coordinator, Effect, Input, OpId, Reply, Start};
-use crate::core::ids::{SessionId, Ticket};
+use crate::core::ids::{ParticipantId, SessionId, Ticket};
 use crate::core::limits;
 use crate::core::measure::Counters;
 use crate::core::message::AgentMessage;
@@ -117,6 +117,7 @@ pub async fn start_traced(
         replies: HashMap::new(),
         permits: Vec::new(),
         committing_permits: Vec::new(),
+        registering: Vec::new(),
         next_ticket: 0,
         place: Place::default(),
         directory: directory.clone(),
@@ -174,6 +175,9 @@ struct Engine {
     /// Of the streams whose messages caused what is gathered, and what is on its way to the disk.
     permits: Vec<OwnedSemaphorePermit>,
     committing_permits: Vec<OwnedSemaphorePermit>,
+    /// Of those who registered, until what the store has of them is read: a stream that registers anew before that would
+    /// have it read from the beginning, over and over.
+    registering: Vec<(Vec<ParticipantId>, OwnedSemaphorePermit)>,
     next_ticket: u64,
     /// Where the agent's message stands that the core is being told.
     place: Place,
@@ -287,6 +291,13 @@ impl Engine {
                     };
                     self.handle(input);
                 }
+                for (registering, permit) in std::mem::take(&mut self.registering) {
+                    if registering.iter().any(|id| self.is_registering(id)) {
+                        self.registering.push((registering, permit));
+                    } else if !self.gathered.is_empty() {
+                        self.permits.push(permit);
+                    }
+                }
             }
             Answer::Ran(Err(error)) => self.store_failed(&error),
             Answer::Snapshot(Ok(snapshot)) => self.restart(*snapshot),
@@ -306,6 +317,7 @@ impl Engine {
         }
         self.gathered.clear();
         self.permits.clear();
+        self.registering.clear();
         self.end_all(End::StoreFailed);
         for (_, reply) in self.replies.drain() {
             reply.answer(Err(EngineError::StoreUnavailable));
@@ -360,13 +372,19 @@ impl Engine {
                 }
             },
             ToEngine::Agent(id, messages, permit) => {
+                let mut registering: Vec<ParticipantId> = Vec::new();
                 for (place, message) in messages {
                     if self.sessions.contains_key(&id) {
                         self.place = place;
+                        if let AgentMessage::Register(register) = &message {
+                            registering.push(register.participant.clone());
+                        }
                         self.handle(Input::Agent(id, message));
                     }
                 }
-                if !self.gathered.is_empty() {
+                if registering.iter().any(|id| self.is_registering(id)) {
+                    self.registering.push((registering, permit));
+                } else if !self.gathered.is_empty() {
                     self.permits.push(permit);
                 }
             }
@@ -375,6 +393,10 @@ impl Engine {
             // Who asked may have stopped waiting.
             ToEngine::Look(limit, reply) => drop(reply.send(self.vitals(limit))),
         }
+    }
+
+    fn is_registering(&self, participant: &ParticipantId) -> bool {
+        self.core.as_ref().is_some_and(|core| core.is_registering(participant))
     }
 
     fn vitals(&self, limit: usize) -> Vitals {

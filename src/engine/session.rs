@@ -104,13 +104,29 @@ impl Session {
     pub async fn received(&self, messages: Vec<(Place, AgentMessage)>) -> Result<(), EngineError> {
         let mut messages = messages.into_iter().peekable();
         while messages.peek().is_some() {
-            let some: Vec<_> = messages.by_ref().take(limits::SESSION_UNSETTLED as usize).collect();
-            let permits = self.unsettled.clone().acquire_many_owned(some.len() as u32);
+            let (mut some, mut weight) = (Vec::new(), 0);
+            // One that weighs more than all permits goes alone, with all of them.
+            while let Some(next) = messages.next_if(|(_, message)| {
+                weight == 0 || weight + weight_of(message) <= limits::SESSION_UNSETTLED
+            }) {
+                weight += weight_of(&next.1);
+                some.push(next);
+            }
+            let permits = self.unsettled.clone().acquire_many_owned(weight.min(limits::SESSION_UNSETTLED));
             let permit = permits.await.map_err(|_| EngineError::Stopped)?;
             self.engine.send_at_leisure(ToEngine::Agent(self.id, some, permit)).await?;
         }
         Ok(())
     }
+}
+
+/// How many permits a message takes: for each promise of a registration the store is asked.
+fn weight_of(message: &AgentMessage) -> u32 {
+    let promises = match message {
+        AgentMessage::Register(register) => register.reports().count(),
+        _ => 0,
+    };
+    1 + u32::try_from(promises / limits::PROMISES_PER_MESSAGE).unwrap_or(limits::SESSION_UNSETTLED)
 }
 
 impl Drop for Session {

@@ -10,7 +10,7 @@ use crate::core::message::Booking;
 use crate::core::model::{Meeting, MeetingState};
 use crate::core::record::{
     Applied, AttemptRow, AttemptState, BookingRow, Condition, Delivery, DeliveryBody, EventRow, NewEvent,
-    ParticipantPromises, ParticipantRow, Read, ReadResult, Snapshot, Transaction, Write,
+    ParticipantPromises, ParticipantRow, Read, ReadResult, Reported, Snapshot, Transaction, Write,
 };
 use crate::core::series::Series;
 use crate::core::time::{Instant, TimeRange};
@@ -375,15 +375,19 @@ impl Image {
             Read::Displaceable { participants, during, below } => {
                 ReadResult::Displaceable(self.displaceable(participants, during, *below))
             }
+            Read::Reported(attempts) => ReadResult::Reported(self.reported(attempts)),
             Read::Promises { participant, reported, after } => {
-                let row = |name: &Attempt| self.attempts.get(name).cloned();
-                let state = |name: &Attempt| self.meetings.get(&name.meeting).map(|meeting| meeting.state);
-                let reported =
-                    reported.iter().map(|name| (name.clone(), row(name).zip(state(name)))).collect();
+                let reported = self.reported(reported);
                 let booked = self.promised(participant, *after);
                 ReadResult::Promises(Box::new(ParticipantPromises { booked, reported }))
             }
         }
+    }
+
+    fn reported(&self, attempts: &[Attempt]) -> Reported {
+        let row = |name: &Attempt| self.attempts.get(name).cloned();
+        let state = |name: &Attempt| self.meetings.get(&name.meeting).map(|meeting| meeting.state);
+        attempts.iter().map(|name| (name.clone(), row(name).zip(state(name)))).collect()
     }
 
     fn displaceable(

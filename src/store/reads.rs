@@ -10,7 +10,7 @@ use crate::core::message::Booking;
 use crate::core::model::{Meeting, MeetingState};
 use crate::core::record::{
     AttemptRow, AttemptState, Condition, Delivery, DeliveryBody, ParticipantPromises, Read, ReadResult,
-    Snapshot,
+    Reported, Snapshot,
 };
 use crate::core::series::Series;
 use crate::core::time::{Instant, TimeRange};
@@ -168,21 +168,23 @@ pub fn read(db: &Connection, read: &Read) -> rusqlite::Result<ReadResult> {
         Read::Displaceable { participants, during, below } => {
             ReadResult::Displaceable(displaceable(db, participants, during, *below)?)
         }
-        Read::Promises { participant, reported, after } => {
+        Read::Reported(attempts) => ReadResult::Reported(reported(db, attempts)?),
+        Read::Promises { participant, reported: attempts, after } => {
             let booked = promised(db, participant, *after)?;
-            let found = |name: &Attempt| -> rusqlite::Result<Option<(AttemptRow, MeetingState)>> {
-                Ok(match attempt(db, name)? {
-                    Some(row) => meeting_state(db, &name.meeting)?.map(|state| (row, state)),
-                    None => None,
-                })
-            };
-            let reported = reported
-                .iter()
-                .map(|name| Ok((name.clone(), found(name)?)))
-                .collect::<rusqlite::Result<_>>()?;
+            let reported = reported(db, attempts)?;
             ReadResult::Promises(Box::new(ParticipantPromises { booked, reported }))
         }
     })
+}
+
+fn reported(db: &Connection, attempts: &[Attempt]) -> rusqlite::Result<Reported> {
+    let found = |name: &Attempt| -> rusqlite::Result<Option<(AttemptRow, MeetingState)>> {
+        Ok(match attempt(db, name)? {
+            Some(row) => meeting_state(db, &name.meeting)?.map(|state| (row, state)),
+            None => None,
+        })
+    };
+    attempts.iter().map(|name| Ok((name.clone(), found(name)?))).collect()
 }
 
 fn meeting_state(db: &Connection, id: &MeetingId) -> rusqlite::Result<Option<MeetingState>> {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::support::*;
 use quorate::app::serve::{Scheduler, Settings, Storage};

@@ -51,6 +51,62 @@ async fn a_flood_on_one_stream_slows_that_stream_down() {
     assert!(flood.await.unwrap() > 0, "it went on all the time");
 }
 
+/// A journal full of bookings that nobody else knows of.
+fn boasts(id: &str, count: usize) -> pb::AgentMessage {
+    let made_up = |_| pb::Promise {
+        meeting_id: uuid::Uuid::new_v4().to_string(),
+        attempt: 1,
+        blocked: Some(hours(8, 9)),
+        ..Default::default()
+    };
+    let Some(Says::Register(mut register)) = Person::new(id).register().message else {
+        panic!("a registration")
+    };
+    register.booked = (0..count).map(made_up).collect();
+    register.withdrawn = (0..count)
+        .map(|_| pb::Withdrawal {
+            meeting_id: uuid::Uuid::new_v4().to_string(),
+            attempt: 1,
+            reason: String::new(),
+        })
+        .collect();
+    says(Says::Register(register))
+}
+
+/// What a registration costs is what it reports: whoever registers with thousands of promises, over and over, waits for
+/// its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_registrations_slows_its_own_streams_down() {
+    let world = World::start().await;
+    let host = world.host(vec![person("alice", 8, 17), person("bob", 8, 17)]).await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let mut floods = tokio::task::JoinSet::new();
+    for n in 0..4 {
+        let (id, stop, url) = (format!("mallory-{n}"), stop.clone(), world.url());
+        floods.spawn(async move {
+            let frame = pb::JoinRequest { messages: vec![boasts(&id, 3_500)] };
+            let (out, frames) = mpsc::channel(1);
+            out.send(frame.clone()).await.unwrap();
+            let mut client =
+                pb::participant_service_client::ParticipantServiceClient::connect(url).await.unwrap();
+            let mut heard = client.join(ReceiverStream::new(frames)).await.unwrap().into_inner();
+            let hears = tokio::spawn(async move { while let Ok(Some(_)) = heard.message().await {} });
+            let mut count = 1_u64;
+            while !stop.is_cancelled() {
+                out.send(frame.clone()).await.expect("the stream lives on");
+                count += 1;
+            }
+            hears.abort();
+            count
+        });
+    }
+    others_book(&world, &host).await;
+    stop.cancel();
+    let sent: u64 = floods.join_all().await.into_iter().sum();
+    let alarms = world.counters().await.alarms;
+    assert!((1..=sent).contains(&alarms), "one for each registration at most: {alarms} of {sent}");
+}
+
 /// Nothing that it is sent is read: what waits for it is bounded, and then its stream ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_is_never_read_ends_and_delays_nobody() {

@@ -1,6 +1,6 @@
 //! The program itself: killed, terminated, and started twice.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::support::*;
 use pb::meeting::State;

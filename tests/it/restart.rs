@@ -1,7 +1,5 @@
 //! A scheduler that ends in order and comes back on the same folder.
 
-use std::time::Duration;
-
 use super::support::*;
 use pb::meeting::State;
 use quorate::app::serve::{Scheduler, Settings, Storage};

@@ -1,7 +1,5 @@
 //! The stream of an agent host: its beginning, its end, and everything that can be wrong on it.
 
-use std::time::{Duration, Instant};
-
 use super::support::*;
 use pb::agent_message::Message as Says;
 use pb::attendee_outcome::Status;

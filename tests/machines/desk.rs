@@ -227,6 +227,15 @@ impl Desk {
         self.commit_group();
     }
 
+    /// The reads that wait.
+    pub fn reads(&self) -> Vec<Read> {
+        let reads = self.waiting.iter().filter_map(|(_, operation)| match operation {
+            Operation::Read(read) => Some(read.clone()),
+            Operation::Apply(_) => None,
+        });
+        reads.collect()
+    }
+
     /// The meetings that wait to be written.
     pub fn written(&self) -> Vec<MeetingId> {
         let writes = self.waiting.iter().filter_map(|(_, operation)| match operation {

@@ -2,11 +2,12 @@
 
 use quorate::core::coordinator::{Change, Command, Input};
 use quorate::core::ids::{Attempt, AttemptNumber, MeetingId, ParticipantId, SessionId};
+use quorate::core::limits;
 use quorate::core::message::{
     AckKind, AgentMessage, Origin, Promise, Refusal, ReleaseCause, SchedulerMessage,
 };
 use quorate::core::model::MeetingState;
-use quorate::core::record::AttemptState;
+use quorate::core::record::{AttemptState, Read};
 
 use super::desk::{Desk, hour, options, who};
 
@@ -418,4 +419,129 @@ fn a_registration_that_comes_late_over_a_stream_given_up_takes_nobody_off_the_ne
     other.origin = Origin { process: "two".into(), number: 1 };
     desk.input(Input::Agent(older, AgentMessage::Register(Box::new(other))));
     assert!(desk.sent.iter().any(|(_, m)| matches!(m, SchedulerMessage::Superseded { .. })));
+}
+
+/// Attempts of meetings that never were.
+fn made_up(prefix: &str, count: usize) -> Vec<Attempt> {
+    (0..count).map(|n| Attempt::new(MeetingId::new(format!("{prefix}-{n}")), AttemptNumber(1))).collect()
+}
+
+fn promises(attempts: &[Attempt]) -> Vec<Promise> {
+    let promise = |attempt: &Attempt| Promise {
+        attempt: attempt.clone(),
+        blocked: hour(3),
+        lease_over: false,
+        revision: 0,
+    };
+    attempts.iter().map(promise).collect()
+}
+
+/// How many attempts each waiting read of a registration asks about.
+fn asked_about(desk: &Desk) -> Vec<usize> {
+    let asked = desk.reads().into_iter().filter_map(|read| match read {
+        Read::Reported(attempts) => Some(attempts.len()),
+        Read::Promises { reported, .. } => Some(reported.len()),
+        _ => None,
+    });
+    asked.collect()
+}
+
+#[test]
+fn very_many_promises_are_read_in_parts_and_each_is_answered_once() {
+    let mut desk = Desk::new(&["alice"]);
+    let booked = desk.book(hour(0), &["alice"]);
+    desk.schedule_at(hour(1), &["alice"]);
+    let aborted = desk.hold().attempt;
+    desk.refuses("alice", &aborted, Refusal::Busy);
+    desk.acks("alice", &aborted, AckKind::Release);
+    desk.sent.clear();
+    let (holds, bookings, left) = (made_up("held", 600), made_up("booked", 300), made_up("left", 200));
+    desk.slow = true;
+    desk.register_with("alice", 9, |register| {
+        register.held = promises(&[std::slice::from_ref(&aborted), &holds].concat());
+        register.booked = promises(&[&bookings, std::slice::from_ref(&booked)].concat());
+        // Said twice, asked once.
+        let left = left.iter().chain(&left);
+        register.withdrawn = left.map(|attempt| (attempt.clone(), "ill".into())).collect();
+    });
+    let mut parts = Vec::new();
+    while !asked_about(&desk).is_empty() {
+        parts.extend(asked_about(&desk));
+        desk.commit_once();
+    }
+    let all = 1 + holds.len() + bookings.len() + 1 + left.len();
+    assert_eq!(parts.iter().sum::<usize>(), all, "{parts:?}");
+    assert!(parts.iter().all(|part| *part <= limits::PROMISES_PER_READ), "{parts:?}");
+    desk.commit_once();
+    assert_eq!(desk.reads(), [], "what is known not to be there is not asked about again");
+    desk.slow = false;
+    desk.commit();
+    for attempt in holds.iter().chain([&aborted]) {
+        assert_eq!(desk.released(attempt), [("alice".to_owned(), ReleaseCause::Aborted)]);
+    }
+    for attempt in &left {
+        let told = desk.released(attempt);
+        assert!(!told.is_empty() && told.iter().all(|(_, cause)| *cause == ReleaseCause::Withdrawn));
+    }
+    assert!(bookings.iter().chain([&booked]).all(|attempt| desk.released(attempt).is_empty()));
+    assert_eq!(desk.alarms.len(), 1, "one alarm, however many: {:?}", desk.alarms);
+    assert!(desk.alarms[0].ends_with("and 297 more"), "{:?}", desk.alarms);
+    let undelivered = [("alice".to_owned(), aborted, AckKind::Release)];
+    assert_eq!(desk.undelivered(), undelivered, "nothing that was made up is kept");
+    assert_eq!(installed(&desk), []);
+}
+
+#[test]
+fn what_changes_between_two_parts_is_read_again() {
+    let mut desk = Desk::new(&["alice"]);
+    let booked = desk.book(hour(0), &["alice"]);
+    let mut bookings = made_up("booked", 2 * limits::PROMISES_PER_READ);
+    bookings.push(booked.clone());
+    desk.slow = true;
+    desk.register_with("alice", 9, |register| register.booked = promises(&bookings));
+    desk.commit_once();
+    desk.command(Command::Cancel { meeting: booked.meeting.clone(), version: None });
+    desk.slow = false;
+    desk.commit();
+    assert_eq!(desk.meeting(&booked.meeting).map(|m| m.state), Some(MeetingState::Cancelled));
+    assert_eq!(installed(&desk), []);
+    assert_eq!(desk.released(&booked).last(), Some(&("alice".to_owned(), ReleaseCause::Cancelled)));
+    desk.acks("alice", &booked, AckKind::Release);
+    assert_eq!((desk.undelivered(), desk.core.undelivered_count()), (Vec::new(), 0));
+}
+
+#[test]
+fn whoever_registers_over_and_over_has_one_read_at_a_time() {
+    let mut desk = Desk::new(&["alice"]);
+    let booked = desk.book(hour(0), &["alice"]);
+    desk.sent.clear();
+    desk.slow = true;
+    for sequence in 1..=20 {
+        desk.register("alice", sequence, &[], &[]);
+        assert_eq!(asked_about(&desk).len(), 1);
+    }
+    desk.commit_once();
+    assert_eq!(asked_about(&desk).len(), 1, "the last one is read for, and no other");
+    desk.slow = false;
+    desk.commit();
+    let answers = desk.sent.iter().filter(|(_, m)| matches!(m, SchedulerMessage::Registered(_))).count();
+    assert_eq!((answers, installed(&desk)), (1, vec![booked]));
+}
+
+/// The participant leaves while its promises are being read, and comes back before they are.
+#[test]
+fn a_read_for_somebody_who_left_is_of_no_use_to_whoever_comes_back() {
+    let mut desk = Desk::new(&["alice"]);
+    let booked = desk.book(hour(0), &["alice"]);
+    desk.sent.clear();
+    desk.slow = true;
+    desk.register("alice", 5, &[], &[]);
+    desk.agent(AgentMessage::Unregister { participant: who("alice") });
+    desk.register("alice", 6, &[], &[]);
+    assert_eq!(asked_about(&desk).len(), 1);
+    desk.slow = false;
+    desk.commit();
+    assert_eq!(installed(&desk), [booked]);
+    let answers = desk.sent.iter().filter(|(_, m)| matches!(m, SchedulerMessage::Registered(_))).count();
+    assert_eq!(answers, 1);
 }

@@ -286,6 +286,11 @@ enum Pending {
         participant: ParticipantId,
         epoch: Epoch,
     },
+    /// What became of a part of the attempts that a registration reports.
+    ReadReported {
+        participant: ParticipantId,
+        epoch: Epoch,
+    },
     ReadAttempt {
         participant: ParticipantId,
         attempt: Attempt,
@@ -343,6 +348,8 @@ pub struct Coordinator {
     /// Live holds, by whom they were asked of.
     held: HashMap<ParticipantId, BTreeSet<Attempt>>,
     registering: HashMap<ParticipantId, register::Registering>,
+    /// Whose promises are being read, for this registration or for an earlier one: one read at a time for each.
+    reading_promises: BTreeSet<ParticipantId>,
     undelivered: BTreeMap<ParticipantId, BTreeMap<Attempt, Undelivered>>,
     /// Confirms not yet acknowledged, by attempt.
     confirms: HashMap<Attempt, (usize, Option<Arc<Meeting>>)>,
@@ -401,6 +408,11 @@ impl Coordinator {
     /// How many requests are alive.
     pub fn live_count(&self) -> usize {
         self.live.len()
+    }
+
+    /// Whether a registration of this participant waits for what the store has of it.
+    pub fn is_registering(&self, participant: &ParticipantId) -> bool {
+        self.registering.contains_key(participant)
     }
 
     /// How many confirms and releases are not acknowledged.

@@ -1,8 +1,8 @@
 //! Registration is reconciliation (PROTOCOL.md): sessions, epochs, lineages, and every difference settled.
 
 use super::*;
-use crate::core::message::{AckKind, Booking, Register, Registered, ReleaseCause};
-use crate::core::record::{AttemptState, BookingRow, DeliveryBody, ParticipantPromises};
+use crate::core::message::{AckKind, Booking, Promise, Register, Registered, ReleaseCause};
+use crate::core::record::{AttemptState, BookingRow, DeliveryBody, ParticipantPromises, Reported};
 
 /// A registration whose promises are being read.
 #[derive(Clone, Debug)]
@@ -16,6 +16,10 @@ pub(super) struct Registering {
     stale: bool,
     /// Votes for these came in behind the registration, which can't report them yet.
     heard: BTreeSet<Attempt>,
+    /// What it reports and the store has not been asked about yet.
+    unread: Vec<Attempt>,
+    /// What is read already of the rest, where it reports more than one read asks about.
+    reported: Reported,
 }
 
 /// A registration that is on its way to the store, and what follows.
@@ -35,9 +39,13 @@ pub(super) struct Admission {
     lease_over: Vec<Attempt>,
     /// Decided attempts that the agent has to be told of.
     tell: Vec<Attempt>,
+    /// Holds that the store does not know.
+    unknown: Vec<Attempt>,
     /// What it reports and is over: released before it gets what it lacks, which may lie in the same hour.
     over: Vec<Delivery>,
     withdrawn: Vec<(Attempt, String)>,
+    /// Withdrawals from attempts that the store does not know.
+    withdrawn_unknown: Vec<(Attempt, String)>,
 }
 
 impl Coordinator {
@@ -83,8 +91,16 @@ impl Coordinator {
         let remarks = Remarks { zone, calendar_problem: register.calendar_problem.clone() };
         self.participants
             .insert(participant.clone(), Known { row, settled, remarks, origin, connected: Some(connected) });
-        let registering =
-            Registering { session, register, new_lineage, same_stream, stale: false, heard: BTreeSet::new() };
+        let registering = Registering {
+            session,
+            register,
+            new_lineage,
+            same_stream,
+            stale: false,
+            heard: BTreeSet::new(),
+            unread: Vec::new(),
+            reported: Reported::new(),
+        };
         self.registering.insert(participant.clone(), registering);
         if new_lineage {
             self.counters.lineages += u64::from(other);
@@ -93,15 +109,80 @@ impl Coordinator {
         self.read_promises(now, participant);
     }
 
+    /// Reads what the store has, from the beginning. If it is being read for an earlier registration, that comes to its
+    /// end first: whoever registers over and over has one read at a time.
     fn read_promises(&mut self, now: Now, participant: ParticipantId) {
+        if self.reading_promises.contains(&participant) {
+            return;
+        }
         let Some(registering) = self.registering.get_mut(&participant) else { return };
         registering.stale = false;
-        let register = &registering.register;
-        let reported = register.held.iter().chain(&register.booked).map(|p| p.attempt.clone());
-        let reported = reported.chain(register.withdrawn.iter().map(|(a, _)| a.clone())).collect();
+        let reports: BTreeSet<&Attempt> = registering.register.reports().collect();
+        registering.unread = reports.into_iter().cloned().collect();
+        registering.reported.clear();
+        self.read_on(now, participant);
+    }
+
+    /// Reads the next part of what is reported; with the last one, the bookings. An earlier part is as good as the last: a
+    /// change in between that matters for this participant makes the registration stale, like one behind a single read.
+    fn read_on(&mut self, now: Now, participant: ParticipantId) {
+        let Some(registering) = self.registering.get_mut(&participant) else { return };
+        let from = registering.unread.len().saturating_sub(limits::PROMISES_PER_READ);
+        let reported = registering.unread.split_off(from);
+        let last = registering.unread.is_empty();
         let epoch = self.participants.get(&participant).map(|known| known.row.epoch).unwrap_or_default();
-        let read = Read::Promises { participant: participant.clone(), reported, after: now.wall };
-        self.read(read, Pending::ReadPromises { participant, epoch });
+        self.reading_promises.insert(participant.clone());
+        match last {
+            true => {
+                let read = Read::Promises { participant: participant.clone(), reported, after: now.wall };
+                self.read(read, Pending::ReadPromises { participant, epoch });
+            }
+            false => self.read(Read::Reported(reported), Pending::ReadReported { participant, epoch }),
+        }
+    }
+
+    /// Whether what was read for a registration is of use; if not, it is read anew for the one that is there now.
+    fn is_current(&mut self, now: Now, participant: &ParticipantId, epoch: Epoch) -> bool {
+        self.reading_promises.remove(participant);
+        let Some(registering) = self.registering.get(participant) else { return false };
+        let known = self.participants.get(participant).and_then(|known| known.connected.as_ref());
+        let current = !registering.stale && known.is_some_and(|connected| connected.epoch == epoch);
+        if !current {
+            self.read_promises(now, participant.clone());
+        }
+        current
+    }
+
+    /// A part of what a registration reports is known.
+    pub(super) fn reported_read(
+        &mut self,
+        now: Now,
+        participant: ParticipantId,
+        epoch: Epoch,
+        reported: Reported,
+    ) {
+        if self.is_current(now, &participant, epoch) {
+            if let Some(registering) = self.registering.get_mut(&participant) {
+                registering.reported.extend(reported);
+            }
+            self.read_on(now, participant);
+        }
+    }
+
+    /// All that the store has for a registration is known.
+    pub(super) fn promises_read(
+        &mut self,
+        now: Now,
+        participant: ParticipantId,
+        epoch: Epoch,
+        mut promises: ParticipantPromises,
+    ) {
+        if self.is_current(now, &participant, epoch) {
+            if let Some(registering) = self.registering.get_mut(&participant) {
+                promises.reported.append(&mut registering.reported);
+            }
+            self.reconcile(now, &participant, epoch, promises);
+        }
     }
 
     /// A yes on a stream whose registration is not answered yet: said after it (a stream is first in, first out).
@@ -205,20 +286,13 @@ impl Coordinator {
     }
 
     /// What the store has is known: settle every difference, in one transaction.
-    pub(super) fn reconcile(
+    fn reconcile(
         &mut self,
         now: Now,
         participant: &ParticipantId,
         epoch: Epoch,
         promises: ParticipantPromises,
     ) {
-        let current = self.participants.get(participant).and_then(|known| known.connected.as_ref());
-        if current.is_none_or(|c| c.epoch != epoch) {
-            return;
-        }
-        if self.registering.get(participant).is_some_and(|r| r.stale) {
-            return self.read_promises(now, participant.clone());
-        }
         let Some(registering) = self.registering.remove(participant) else { return };
         let row = match self.participants.get(participant) {
             Some(known) => known.row.clone(),
@@ -242,9 +316,14 @@ impl Coordinator {
             gone: Vec::new(),
             lease_over: Vec::new(),
             tell: Vec::new(),
+            unknown: Vec::new(),
             over: Vec::new(),
-            withdrawn: registering.register.withdrawn.clone(),
+            withdrawn: Vec::new(),
+            withdrawn_unknown: Vec::new(),
         };
+        let withdrawn = registering.register.withdrawn.iter().cloned();
+        (admission.withdrawn, admission.withdrawn_unknown) =
+            withdrawn.partition(|(attempt, _)| promises.is_known(attempt));
         if registering.new_lineage && !registering.same_stream {
             writes.extend(self.drop_releases(participant));
         }
@@ -277,6 +356,7 @@ impl Coordinator {
         admission: &mut Admission,
     ) {
         let participant = &registering.register.participant;
+        let booked: BTreeSet<&Attempt> = promises.booked.iter().map(|booking| &booking.attempt).collect();
         for held in &registering.register.held {
             let attempt = &held.attempt;
             match self.ballot(attempt, participant) {
@@ -287,12 +367,14 @@ impl Coordinator {
                 Some(_) if held.lease_over => admission.lease_over.push(attempt.clone()),
                 Some(Ballot::Yes) => {}
                 Some(_) => admission.again.push(attempt.clone()),
-                None if promises.booked.iter().any(|b| b.attempt == *attempt) => {}
+                None if booked.contains(attempt) => {}
+                None if !promises.is_known(attempt) => admission.unknown.push(attempt.clone()),
                 None => admission.tell_or_release(promises, attempt),
             }
         }
+        let held: BTreeSet<&Attempt> = registering.register.held.iter().map(|held| &held.attempt).collect();
         for booking in &promises.booked {
-            if registering.register.held.iter().any(|h| h.attempt == booking.attempt) {
+            if held.contains(&booking.attempt) {
                 admission.registered.bookings.push(booking.clone());
             }
         }
@@ -305,12 +387,14 @@ impl Coordinator {
         promises: &ParticipantPromises,
         admission: &mut Admission,
     ) {
+        let standing: BTreeSet<&Attempt> = promises.booked.iter().map(|booking| &booking.attempt).collect();
+        let (mut unknown, mut undecided) = (Vec::new(), Vec::new());
         for booked in &registering.register.booked {
             let attempt = &booked.attempt;
-            if promises.booked.iter().any(|b| b.attempt == *attempt) {
+            if standing.contains(attempt) {
                 continue;
             }
-            let row = promises.reported_row(attempt).map(|(row, _)| row);
+            let row = promises.row(attempt).map(|(row, _)| row);
             // It took place: there is nothing to settle any more.
             let ours = |row: &&AttemptRow| row.commit_set.contains(booked_by(registering));
             if row
@@ -321,18 +405,19 @@ impl Coordinator {
             }
             match row.map(|row| row.state) {
                 // Kept busy: a booking that was answered never vanishes without a cause that is on disk (I3).
-                None => self
-                    .alarm(format!("{} has a booking {attempt} that is not known", booked_by(registering))),
-                Some(AttemptState::Holding) => {
-                    self.alarm(format!(
-                        "{} has booked {attempt}, which is undecided",
-                        booked_by(registering)
-                    ));
-                }
+                None => unknown.push(attempt),
+                Some(AttemptState::Holding) => undecided.push(attempt),
                 Some(AttemptState::Committed | AttemptState::Aborted | AttemptState::Superseded) => {
                     admission.tell_or_release(promises, attempt);
                 }
             }
+        }
+        let participant = booked_by(registering);
+        if !unknown.is_empty() {
+            self.alarm(format!("{participant} has bookings that are not known: {}", some_of(&unknown)));
+        }
+        if !undecided.is_empty() {
+            self.alarm(format!("{participant} has booked what is undecided: {}", some_of(&undecided)));
         }
     }
 
@@ -346,22 +431,24 @@ impl Coordinator {
     ) {
         let participant = &registering.register.participant;
         let register = &registering.register;
-        let reports = |attempt: &Attempt| {
-            let mut promises = register.held.iter().chain(&register.booked);
-            promises.any(|p| p.attempt == *attempt) || registering.heard.contains(attempt)
-        };
-        let left = |attempt: &Attempt| register.withdrawn.iter().any(|(a, _)| a == attempt);
+        let promised: BTreeSet<&Attempt> =
+            register.held.iter().chain(&register.booked).map(|promise| &promise.attempt).collect();
+        let reports = |attempt: &Attempt| promised.contains(attempt) || registering.heard.contains(attempt);
+        let left: BTreeSet<&Attempt> = register.withdrawn.iter().map(|(attempt, _)| attempt).collect();
+        let has: BTreeMap<&Attempt, &Promise> =
+            register.booked.iter().rev().map(|promise| (&promise.attempt, promise)).collect();
+        let mut lost = Vec::new();
         for booking in booked {
             // A journal that begins a new life may have older details, and so may one that names another revision.
-            let has = register.booked.iter().find(|p| p.attempt == booking.attempt);
+            let has = has.get(&booking.attempt);
             let outdated = has.is_some_and(|p| {
                 registering.new_lineage || p.revision != 0 && p.revision != booking.revision
             });
-            if reports(&booking.attempt) && !outdated || left(&booking.attempt) {
+            if reports(&booking.attempt) && !outdated || left.contains(&booking.attempt) {
                 continue;
             }
             if !registering.new_lineage && !outdated {
-                self.alarm(format!("{participant} lost the booking {} from its journal", booking.attempt));
+                lost.push(booking.attempt.clone());
             }
             let body = DeliveryBody::Confirm { booking: Arc::new(booking.clone()), displaces: Vec::new() };
             let delivery =
@@ -371,6 +458,10 @@ impl Coordinator {
             if !planted(Planted::ReadyBeforeBookings) {
                 admission.registered.bookings.push(booking);
             }
+        }
+        if !lost.is_empty() {
+            let lost = some_of(&lost.iter().collect::<Vec<_>>());
+            self.alarm(format!("{participant} lost bookings from its journal: {lost}"));
         }
         for attempt in self.held.get(participant).cloned().unwrap_or_default() {
             match self.ballot(&attempt, participant) {
@@ -430,6 +521,18 @@ impl Coordinator {
         for attempt in admission.tell {
             self.tell(now, &participant, attempt);
         }
+        for attempt in admission.unknown {
+            match self.holding(&attempt) {
+                None => self.settle(now, &participant, &attempt, None),
+                Some(_) => self.tell(now, &participant, attempt),
+            }
+        }
+        for (attempt, reason) in admission.withdrawn_unknown {
+            match self.live.contains_key(&attempt.meeting) || self.changing.contains_key(&attempt.meeting) {
+                true => self.withdraw(now, participant.clone(), attempt.meeting, Some(attempt.n), reason),
+                false => self.release_withdrawn(now, participant.clone(), attempt, false),
+            }
+        }
         for (attempt, reason) in admission.withdrawn {
             self.withdraw(now, participant.clone(), attempt.meeting, Some(attempt.n), reason);
         }
@@ -484,7 +587,7 @@ impl Admission {
     /// What is over for good is released with the registration itself; of everything else the store is asked.
     fn tell_or_release(&mut self, promises: &ParticipantPromises, attempt: &Attempt) {
         let of_theirs = |row: &AttemptRow| row.commit_set.contains(&self.participant);
-        let cause = match promises.reported_row(attempt) {
+        let cause = match promises.row(attempt) {
             Some((row, _)) if row.state == AttemptState::Aborted => ReleaseCause::Aborted,
             Some((row, state)) if row.state == AttemptState::Superseded => deliver::superseded_by(*state),
             Some((row, _)) if row.state == AttemptState::Committed && !of_theirs(row) => {
@@ -494,6 +597,27 @@ impl Admission {
         };
         let body = DeliveryBody::Release(cause);
         self.over.push(Delivery { participant: self.participant.clone(), attempt: attempt.clone(), body });
+    }
+}
+
+impl ParticipantPromises {
+    /// The row of an attempt that the agent reported, and where its meeting is in its life.
+    fn row(&self, attempt: &Attempt) -> Option<&(AttemptRow, MeetingState)> {
+        self.reported.get(attempt).and_then(Option::as_ref)
+    }
+
+    fn is_known(&self, attempt: &Attempt) -> bool {
+        self.row(attempt).is_some()
+    }
+}
+
+/// The first few of them, and how many more there are.
+fn some_of(attempts: &[&Attempt]) -> String {
+    const NAMED: usize = 3;
+    let named: Vec<String> = attempts.iter().take(NAMED).map(ToString::to_string).collect();
+    match attempts.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
     }
 }
 

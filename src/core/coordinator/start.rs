@@ -56,6 +56,7 @@ impl Coordinator {
             next_part: 0,
             queries: HashMap::new(),
             connecting: BTreeSet::new(),
+            reading_promises: BTreeSet::new(),
             waiting: BTreeSet::new(),
             changing: BTreeMap::new(),
             aborting: BTreeSet::new(),

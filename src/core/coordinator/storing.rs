@@ -55,7 +55,10 @@ impl Coordinator {
                 self.change(now, ticket, command, deadline, found.map(|b| *b));
             }
             (Pending::ReadPromises { participant, epoch }, ReadResult::Promises(promises)) => {
-                self.reconcile(now, &participant, epoch, *promises);
+                self.promises_read(now, participant, epoch, *promises);
+            }
+            (Pending::ReadReported { participant, epoch }, ReadResult::Reported(reported)) => {
+                self.reported_read(now, participant, epoch, reported);
             }
             (Pending::ReadAttempt { participant, attempt }, ReadResult::Attempt(found)) => {
                 self.settle(now, &participant, &attempt, found.map(|b| *b));
