@@ -477,3 +477,45 @@ fn an_agent_that_still_has_it_is_told_that_it_was_displaced() {
     desk.register("bob", 9, &[], &[&row]);
     assert_eq!(desk.released(&old), [("bob".to_owned(), ReleaseCause::Displaced)]);
 }
+
+/// Found by the simulated world (seed 5023947): whoever leaves before the confirm is heard keeps what it displaced for a
+/// booking, as only the confirm would have dropped it.
+#[test]
+fn whoever_leaves_before_the_confirm_is_told_what_it_displaced() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice", "bob"]));
+    desk.schedule(urgent(&["alice"], 1));
+    let query = desk.query();
+    desk.free("alice", &query, &[hour(0)]);
+    let new = desk.hold().attempt;
+    desk.grants("alice", &new);
+    // The confirm is lost; alice leaves the hold that she knows of.
+    desk.sent.clear();
+    desk.withdraws("alice", &new);
+    assert_eq!(desk.released(&new), [("alice".to_owned(), ReleaseCause::Withdrawn)]);
+    let told = desk.released(&old);
+    assert_eq!(told.last(), Some(&("alice".to_owned(), ReleaseCause::Displaced)), "{told:?}");
+    let owed = |desk: &mut Desk| {
+        desk.undelivered().into_iter().filter(|(name, ..)| name == "alice").collect::<Vec<_>>()
+    };
+    let release = |attempt: &Attempt| ("alice".to_owned(), attempt.clone(), AckKind::Release);
+    let expected: BTreeSet<_> = [release(&old), release(&new)].into();
+    assert_eq!(owed(&mut desk).into_iter().collect::<BTreeSet<_>>(), expected);
+}
+
+/// The same for a move that is called off before it was heard of.
+#[test]
+fn a_move_called_off_before_its_confirm_releases_what_it_replaced() {
+    let mut desk = Desk::new(&["alice"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice"]));
+    desk.command(to(&old, hour(1)));
+    let new = desk.hold().attempt;
+    desk.grants("alice", &new);
+    desk.sent.clear();
+    desk.command(Command::Cancel { meeting: new.meeting.clone(), version: None });
+    assert_eq!(desk.released(&new), [("alice".to_owned(), ReleaseCause::Cancelled)]);
+    assert_eq!(desk.released(&old), [("alice".to_owned(), ReleaseCause::Moved)]);
+    desk.acks("alice", &new, AckKind::Release);
+    desk.acks("alice", &old, AckKind::Release);
+    assert_eq!((desk.undelivered(), desk.core.undelivered_count()), (Vec::new(), 0));
+}

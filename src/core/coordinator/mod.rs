@@ -356,6 +356,8 @@ pub struct Coordinator {
     pending: HashMap<OpId, Pending>,
     /// Deliveries on their way to the store, by the transaction that carries them, and how often each is.
     delivering: HashMap<OpId, Vec<(ParticipantId, Attempt)>>,
+    /// Releases that go along with the writes of a transaction.
+    along: HashMap<OpId, Vec<Delivery>>,
     delivered_anew: HashMap<(ParticipantId, Attempt), u32>,
     timers: BTreeSet<(Mono, Timer)>,
     timer_keys: TimerKeys,

@@ -57,6 +57,7 @@ impl Coordinator {
             queries: HashMap::new(),
             connecting: BTreeSet::new(),
             reading_promises: BTreeSet::new(),
+            along: HashMap::new(),
             waiting: BTreeSet::new(),
             changing: BTreeMap::new(),
             aborting: BTreeSet::new(),

@@ -1,11 +1,14 @@
 //! What goes to the store, and where its answers go.
 
 use super::*;
+use crate::core::message::{AckKind, ReleaseCause};
+use crate::core::record::DeliveryBody;
 
 impl Coordinator {
     pub(super) fn applied(&mut self, now: Now, op: OpId, applied: Applied) {
         let Some(pending) = self.pending.remove(&op) else { return };
         self.arrived(op);
+        let along = self.along.remove(&op).filter(|_| applied == Applied::Yes);
         if let Applied::Conflict(Condition::GenerationIs(_)) = &applied {
             return self.out.push(Effect::Fenced);
         }
@@ -45,6 +48,7 @@ impl Coordinator {
             }
             other => self.alarm(format!("a read was answered as a write: {other:?}")),
         }
+        along.into_iter().flatten().for_each(|delivery| self.queue_delivery(now, delivery));
     }
 
     pub(super) fn was_read(&mut self, now: Now, op: OpId, result: ReadResult) {
@@ -86,7 +90,41 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn apply(&mut self, transaction: Transaction, pending: Pending) -> OpId {
+    /// What has to be released along with these writes. A release that takes the place of a confirm which was never
+    /// heard takes what the confirm displaces with it: an agent that left the attempt before it heard of the decision keeps
+    /// that for a booking until it is told.
+    fn released_along(&self, writes: &[Write]) -> Vec<Delivery> {
+        let mut along: Vec<Delivery> = Vec::new();
+        for write in writes {
+            let Write::Delivery(Delivery { participant, attempt, body: DeliveryBody::Release(_) }) = write
+            else {
+                continue;
+            };
+            let Some(waiting) = self.undelivered.get(participant) else { continue };
+            let unheard = waiting.get(attempt).map(|undelivered| &undelivered.delivery.body);
+            let Some(DeliveryBody::Confirm { displaces, .. }) = unheard else { continue };
+            for old in displaces {
+                let told = waiting.get(old).is_some_and(|e| e.delivery.body.kind() == AckKind::Release)
+                    || writes.iter().any(|write| {
+                        matches!(write, Write::Delivery(other)
+                            if other.participant == *participant && other.attempt == *old)
+                    });
+                if !told {
+                    let cause = match old.meeting == attempt.meeting {
+                        true => ReleaseCause::Moved,
+                        false => ReleaseCause::Displaced,
+                    };
+                    let (participant, attempt) = (participant.clone(), old.clone());
+                    along.push(Delivery { participant, attempt, body: DeliveryBody::Release(cause) });
+                }
+            }
+        }
+        along
+    }
+
+    pub(super) fn apply(&mut self, mut transaction: Transaction, pending: Pending) -> OpId {
+        let along = self.released_along(&transaction.writes);
+        transaction.writes.extend(along.iter().cloned().map(Write::Delivery));
         if !self.registering.is_empty() {
             self.outdate_registrations(&transaction.writes);
         }
@@ -101,6 +139,9 @@ impl Coordinator {
                 *self.delivered_anew.entry(key.clone()).or_default() += 1;
             }
             self.delivering.insert(op, delivering);
+        }
+        if !along.is_empty() {
+            self.along.insert(op, along);
         }
         self.pending.insert(op, pending);
         self.out.push(Effect::Apply(op, transaction));
