@@ -4,7 +4,7 @@ use quorate::core::coordinator::{Change, Command, Input};
 use quorate::core::ids::{Attempt, AttemptNumber, MeetingId, ParticipantId, SessionId};
 use quorate::core::limits;
 use quorate::core::message::{
-    AckKind, AgentMessage, Origin, Promise, Refusal, ReleaseCause, SchedulerMessage,
+    AckKind, AgentMessage, Origin, Promise, Refusal, ReleaseCause, SchedulerMessage, Vote,
 };
 use quorate::core::model::MeetingState;
 use quorate::core::record::{AttemptState, Read};
@@ -544,4 +544,53 @@ fn a_read_for_somebody_who_left_is_of_no_use_to_whoever_comes_back() {
     assert_eq!(installed(&desk), [booked]);
     let answers = desk.sent.iter().filter(|(_, m)| matches!(m, SchedulerMessage::Registered(_))).count();
     assert_eq!(answers, 1);
+}
+
+/// Found by the simulated world (seed 5081685): a vote that a dead process had sent counted, behind a registration of its
+/// own that came late as well.
+#[test]
+fn a_stream_that_was_superseded_does_not_take_its_participant_back() {
+    let mut desk = Desk::new(&["bob"]);
+    let (older, newer) = (SessionId(1), SessionId(2));
+    let registers = |journal: &str, sequence| {
+        let register = Desk::introduction("alice", journal, sequence, &[], &[]);
+        AgentMessage::Register(Box::new(register))
+    };
+    desk.input(Input::Agent(older, registers("first", 0)));
+    desk.schedule_at(hour(0), &["alice", "bob"]);
+    let attempt = desk.hold().attempt;
+    // The process dies with its journal, and the next one begins a new one.
+    desk.input(Input::Agent(newer, registers("second", 0)));
+    desk.sent.clear();
+    desk.input(Input::Agent(older, registers("first", 0)));
+    assert!(matches!(desk.sent.as_slice(), [(_, SchedulerMessage::Superseded { .. })]), "{:?}", desk.sent);
+    let (participant, vote) = (who("alice"), Vote::Granted);
+    let granted = AgentMessage::Vote { participant, attempt: attempt.clone(), vote, sequence: 2 };
+    desk.input(Input::Agent(older, granted));
+    desk.grants("bob", &attempt);
+    assert_ne!(desk.state(&attempt), AttemptState::Committed, "a dead process promises nothing");
+    // Once nobody else speaks for her, she is welcome.
+    desk.input(Input::SessionClosed(newer));
+    desk.sent.clear();
+    desk.input(Input::Agent(older, registers("first", 0)));
+    assert!(desk.sent.iter().any(|(_, m)| matches!(m, SchedulerMessage::Registered(_))), "{:?}", desk.sent);
+}
+
+/// Found by the simulated world (seed 5088016): a registration that was said before and came behind an acknowledgement
+/// looks like a journal that went back; the process is the same, and waits for what it is told.
+#[test]
+fn a_release_survives_a_registration_repeated_over_the_same_stream() {
+    let mut desk = Desk::new(&["alice"]);
+    let attempt = desk.book(hour(0), &["alice"]);
+    let sequence = 9;
+    desk.agent(AgentMessage::Ack {
+        participant: who("alice"),
+        attempt: attempt.clone(),
+        kind: AckKind::Confirm,
+        revision: 0,
+        sequence,
+    });
+    desk.command(Command::Cancel { meeting: attempt.meeting.clone(), version: None });
+    desk.register("alice", 1, &[], &[]);
+    assert_eq!(desk.undelivered(), [("alice".to_owned(), attempt, AckKind::Release)]);
 }

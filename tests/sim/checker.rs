@@ -25,6 +25,8 @@ struct Registration {
     journal: String,
     sequence: u64,
     origin: Origin,
+    /// Streams that it was taken off by a newer one.
+    taken_off: BTreeSet<SessionId>,
 }
 
 /// What a message was to the scheduler.
@@ -128,6 +130,7 @@ impl Checker {
                 journal: row.journal_id.clone(),
                 sequence: row.journal_sequence,
                 origin: Origin::default(),
+                taken_off: BTreeSet::new(),
             };
             (row.id.clone(), registration)
         };
@@ -164,9 +167,11 @@ impl Checker {
 
     fn registered(&mut self, session: SessionId, register: &Register) -> Heard {
         let known = self.registrations.entry(register.participant.clone()).or_default();
-        if register.origin.is_late(&known.origin) {
+        let elsewhere = known.session.is_some_and(|spoken| spoken != session);
+        if register.origin.is_late(&known.origin) || elsewhere && known.taken_off.contains(&session) {
             return Heard::Stale;
         }
+        known.taken_off.extend(known.session.filter(|_| elsewhere));
         let same_journal = !register.journal_id.is_empty() && known.journal == register.journal_id;
         let same = same_journal && known.sequence <= register.journal_sequence;
         known.origin.clone_from(&register.origin);
