@@ -1,6 +1,6 @@
 //! From components to events: what blocks time, when, and how it recurs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 use jiff::tz::TimeZone;
@@ -10,7 +10,7 @@ use super::class::{Class, Owners, class};
 use super::problem::{Problems, may_block};
 use super::tree::{Component, Property};
 use super::value::{Length, MAX_DURATION_DAYS, When, duration, excerpt, local_time};
-use super::zones::{Zone, ZoneBook};
+use super::zones::{Doubt, Doubtful, Zone, ZoneBook, doubted_years};
 use super::{
     CalendarError, MAX_DATES_PER_FILE, MAX_DEAD_RULES, MAX_RULES_PER_EVENT, MAX_STEPS_PER_FILE,
     MAX_STEPS_PER_RULE, OWN_UID_SUFFIX,
@@ -106,10 +106,19 @@ impl Reader<'_> {
         let mut budget =
             Budget { steps: Steps::new(MAX_STEPS_PER_FILE), dead: 0, dates: Steps::new(MAX_DATES_PER_FILE) };
         let error = |(line, reason)| CalendarError::new(self.file, line, reason);
-        for component in all {
+        let (mut doubts, mut doubtful) = (BTreeMap::new(), HashSet::new());
+        for component in &all {
             let uid = component.first("UID").map(|uid| uid.value.as_str()).filter(|uid| !uid.is_empty());
             if !self.keep_own && uid.is_some_and(|uid| uid.ends_with(OWN_UID_SUFFIX)) {
                 continue;
+            }
+            if component.is("VEVENT")
+                && let Some(doubt) = doubt(component, zones)
+            {
+                doubts.insert(doubt.wrong.0, doubt.wrong.1.clone());
+                if doubt.is_open() {
+                    doubtful.insert(uid.unwrap_or_default());
+                }
             }
             // What only makes the person busier than they are.
             let mut minor = Vec::new();
@@ -122,8 +131,11 @@ impl Reader<'_> {
                 event(component, class, zones, &mut budget, &mut minor, resumed)
                     .map(|entry| found.add(uid, entry))
             } else if component.is("VAVAILABILITY") {
-                Availability::read(component, zones, &mut budget, &mut minor)
-                    .map(|read| availability.push(read))
+                // Whoever is available at one of two times may be busy at the right one.
+                zones.doubtful = Doubtful::Refused;
+                let read = Availability::read(component, zones, &mut budget, &mut minor);
+                zones.doubtful = Doubtful::ByName;
+                read.map(|read| availability.push(read))
             } else {
                 continue;
             };
@@ -134,7 +146,29 @@ impl Reader<'_> {
                 self.problems.add(error(wrong), Some(may_block(component)));
             }
         }
+        for (line, reason) in doubts {
+            self.problems.add(error((line, reason)), None);
+        }
         let mut found = found.all;
+        // What is in a doubtful zone blocks the time of both readings.
+        let mut again = Groups::default();
+        zones.doubtful = Doubtful::ByRules;
+        for component in all.into_iter().filter(|component| component.is("VEVENT")) {
+            let uid = component.first("UID").map(|uid| uid.value.as_str()).filter(|uid| !uid.is_empty());
+            let own = !self.keep_own && uid.is_some_and(|uid| uid.ends_with(OWN_UID_SUFFIX));
+            let alone = uid.is_none() && !doubt(component, zones).is_some_and(Doubt::is_open);
+            if own || alone || !doubtful.contains(uid.unwrap_or_default()) {
+                continue;
+            }
+            let class = class(component, self.owners);
+            let resumed = uid.is_some_and(|uid| resumed.contains(uid));
+            match event(component, class, zones, &mut budget, &mut Vec::new(), resumed) {
+                Ok(entry) => again.add(uid, entry),
+                Err(wrong) => self.problems.add(error(wrong), Some(may_block(component))),
+            }
+        }
+        zones.doubtful = Doubtful::ByName;
+        found.append(&mut again.all);
         for series in &mut found {
             series.settle(&mut budget.steps);
         }
@@ -182,6 +216,19 @@ pub(super) enum Entry {
     Master(Event),
     Override(Override),
     Nothing,
+}
+
+/// What is wrong with the zone of an event, if it takes time that may be asked about.
+fn doubt<'z>(component: &Component, zones: &'z mut ZoneBook<'_>) -> Option<&'z Doubt> {
+    let named = ["DTSTART", "DTEND", "RDATE"].into_iter().flat_map(|name| component.all(name));
+    let mut ids = named.filter_map(|property| property.param("TZID"));
+    let id = ids.find(|id| zones.doubt(id).is_some())?;
+    // Once, and long ago: the zone's rules of today are not the ones that it was written by.
+    let repeats = ["RRULE", "RDATE"].into_iter().any(|name| component.first(name).is_some());
+    let end = component.first("DTEND").or(component.first("DTSTART"))?;
+    let (end, ..) = local_time(&end.value).ok()?;
+    let over = !repeats && end.and_utc() < doubted_years().start;
+    zones.doubt(id).filter(|_| !over)
 }
 
 /// The UIDs of series that block time from some occurrence on (RANGE=THISANDFUTURE), whatever they did before: when

@@ -1,9 +1,11 @@
 //! Time zones of a calendar: IANA names, Windows names, and the rules of a VTIMEZONE.
 //!
 //! Rules come from the time zone database that is compiled in, never from the system's, which
-//! may be years old. A VTIMEZONE is consulted only if its TZID says nothing to us.
+//! may be years old. A VTIMEZONE is followed only if its TZID says nothing to us; one that contradicts its TZID is told,
+//! and makes the times in it doubtful if it is no old copy.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeDelta, Timelike, Utc};
@@ -13,6 +15,7 @@ use super::tree::{Component, Property};
 use super::value::{excerpt, local_time, utc_offset};
 use super::windows;
 use crate::core::recurrence::{MAX_FIRST_STEPS, Rule, RuleError, Steps};
+use crate::core::zone_data::version;
 
 /// Changes of offset that one VTIMEZONE may bring; a real one has a few per year.
 pub(super) const MAX_TRANSITIONS: usize = 4_000;
@@ -104,10 +107,41 @@ pub fn known_zone(name: &str) -> Option<TimeZone> {
     std::iter::once(path).chain(suffixes).find_map(iana)
 }
 
+/// What a TZID means whose VTIMEZONE has other rules than the zone of that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubtful {
+    /// The zone of that name.
+    ByName,
+    /// What the file's own rules say.
+    ByRules,
+    /// It can't be read.
+    Refused,
+}
+
+/// A VTIMEZONE that contradicts its TZID.
+#[derive(Debug, Clone)]
+pub(super) struct Doubt {
+    /// Its line, and what it says instead.
+    pub wrong: (usize, String),
+    /// Its rules, if they know an offset that the zone of that name does not have. With the same offsets at other times it
+    /// is an old or a short copy of that zone's rules, as many producers write them, and the name is right.
+    zone: Option<Arc<CustomZone>>,
+}
+
+impl Doubt {
+    /// Whether nobody knows which of the two is meant.
+    pub fn is_open(&self) -> bool {
+        self.zone.is_some()
+    }
+}
+
 /// The zones that a file names, resolved on first use.
 pub(super) struct ZoneBook<'t> {
     definitions: HashMap<String, &'t Component>,
     resolved: HashMap<String, Result<Zone, String>>,
+    doubts: HashMap<String, Option<Doubt>>,
+    /// How doubtful zones are read.
+    pub doubtful: Doubtful,
     /// What their rules may still cost.
     steps: Steps,
 }
@@ -121,7 +155,42 @@ impl<'t> ZoneBook<'t> {
                 definitions.entry(id.value.clone()).or_insert(component);
             }
         }
-        Self { definitions, resolved: HashMap::new(), steps: Steps::new(MAX_STEPS_PER_FILE) }
+        Self {
+            definitions,
+            resolved: HashMap::new(),
+            doubts: HashMap::new(),
+            doubtful: Doubtful::ByName,
+            steps: Steps::new(MAX_STEPS_PER_FILE),
+        }
+    }
+
+    /// What is wrong with the VTIMEZONE of this TZID: the bundled data know the name, and other offsets for it. Compared are
+    /// the years for which the data were released; what a file says of the past is often simplified, and books nobody.
+    pub fn doubt(&mut self, id: &str) -> Option<&Doubt> {
+        if !self.doubts.contains_key(id) {
+            let doubt = self.compare(id);
+            self.doubts.insert(id.to_owned(), doubt);
+        }
+        self.doubts.get(id)?.as_ref()
+    }
+
+    fn compare(&mut self, id: &str) -> Option<Doubt> {
+        let component = *self.definitions.get(id)?;
+        let named = known_zone(id)?;
+        // One that can't be read says nothing.
+        let zone = CustomZone::read(component, &mut self.steps).ok().filter(|_| component.fault.is_none())?;
+        let offsets = zone.beside(&named, doubted_years());
+        let (at, theirs, ours) = *offsets.iter().find(|(_, theirs, ours)| theirs != ours)?;
+        let open = offsets.iter().any(|(_, theirs, _)| offsets.iter().all(|(.., ours)| ours != theirs));
+        let outcome = if open { "times in it block both hours" } else { "it is read by its name" };
+        let reason = format!(
+            "the VTIMEZONE of '{}' has UTC{} at {}, where the zone of that name has UTC{}: {outcome}",
+            excerpt(id),
+            offset_text(theirs),
+            at.format("%Y-%m-%dT%H:%MZ"),
+            offset_text(ours),
+        );
+        Some(Doubt { wrong: (component.line, reason), zone: open.then(|| Arc::new(zone)) })
     }
 
     /// The TZID of the file's VTIMEZONE, if it has exactly one.
@@ -132,6 +201,12 @@ impl<'t> ZoneBook<'t> {
 
     /// The zone of a TZID parameter.
     pub fn resolve(&mut self, id: &str) -> Result<Zone, String> {
+        if self.doubtful != Doubtful::ByName
+            && let refused = self.doubtful == Doubtful::Refused
+            && let Some(Doubt { zone: Some(zone), wrong }) = self.doubt(id)
+        {
+            return if refused { Err(wrong.1.clone()) } else { Ok(Zone::Custom(zone.clone())) };
+        }
         if let Some(known) = self.resolved.get(id) {
             return known.clone();
         }
@@ -143,6 +218,21 @@ impl<'t> ZoneBook<'t> {
         self.resolved.insert(id.to_owned(), zone.clone());
         zone
     }
+}
+
+/// The year of the bundled data and the two after it.
+pub(super) fn doubted_years() -> Range<DateTime<Utc>> {
+    let released = version().get(..4).and_then(|year| year.parse().ok()).unwrap_or(2026);
+    let new_year = |year| {
+        let day = NaiveDate::from_ymd_opt(year, 1, 1).unwrap_or(NaiveDate::MAX);
+        day.and_time(chrono::NaiveTime::MIN).and_utc()
+    };
+    new_year(released)..new_year(released + 3)
+}
+
+fn offset_text(offset: TimeDelta) -> String {
+    let (sign, seconds) = (if offset < TimeDelta::zero() { '-' } else { '+' }, offset.num_seconds().abs());
+    format!("{sign}{:02}:{:02}", seconds / 3600, seconds / 60 % 60)
 }
 
 fn defined_zone(component: &Component, steps: &mut Steps) -> Result<Zone, String> {
@@ -179,6 +269,25 @@ impl CustomZone {
         onsets.dedup_by_key(|onset| onset.0);
         let before = onsets.first().ok_or("its VTIMEZONE has no rules")?.1;
         Ok(Self { before, changes: onsets.into_iter().map(|(at, _, to)| (at, to)).collect() })
+    }
+
+    /// Its offset and that of `zone` at the beginning of `years`, and whenever one of the two changes in them.
+    fn beside(
+        &self,
+        zone: &TimeZone,
+        years: Range<DateTime<Utc>>,
+    ) -> Vec<(DateTime<Utc>, TimeDelta, TimeDelta)> {
+        let theirs = self.changes.iter().map(|(at, _)| at.and_utc());
+        let start = jiff::Timestamp::from_second(years.start.timestamp()).unwrap_or_default();
+        let ours = zone.following(start).map_while(|change| {
+            let at = DateTime::from_timestamp(change.timestamp().as_second(), 0)?;
+            (at < years.end).then_some(at)
+        });
+        let mut all: Vec<_> =
+            theirs.filter(|at| years.contains(at)).chain(ours).chain([years.start]).collect();
+        all.sort_unstable();
+        let offsets = |at: DateTime<Utc>| (at, self.offset_at(at.naive_utc()), offset_in(zone, at));
+        all.into_iter().map(offsets).collect()
     }
 
     fn offset_at(&self, utc: NaiveDateTime) -> TimeDelta {

@@ -112,18 +112,97 @@ fn a_declined_occurrence_is_free() {
     assert_eq!(show(&personal(&text).busy), ["0105T1000-0105T1100", "0107T1000-0107T1100"]);
 }
 
+/// A zone at UTC+9 all year, by this name.
+fn at_nine(id: &str) -> String {
+    format!(
+        "BEGIN:VTIMEZONE\nTZID:{id}\nBEGIN:STANDARD\nDTSTART:19700101T000000
+         TZOFFSETFROM:+0900\nTZOFFSETTO:+0900\nEND:STANDARD\nEND:VTIMEZONE\n"
+    )
+}
+
 #[test]
-fn a_zone_that_contradicts_its_name_is_the_one_of_the_database() {
-    // Berlin has not been at UTC+9; a name that the database knows wins over the file's own rules.
-    let zone = |id: &str| {
-        format!(
-            "BEGIN:VTIMEZONE\nTZID:{id}\nBEGIN:STANDARD\nDTSTART:19700101T000000
-             TZOFFSETFROM:+0900\nTZOFFSETTO:+0900\nEND:STANDARD\nEND:VTIMEZONE
-             BEGIN:VEVENT\nDTSTART;TZID={id}:20260105T100000\nDURATION:PT1H\nEND:VEVENT"
-        )
+fn a_zone_that_contradicts_its_name_blocks_the_time_of_both() {
+    let at = |id: &str, more: &str| {
+        let event = format!(
+            "BEGIN:VEVENT\nUID:1\nDTSTART;TZID={id}:20260105T100000\nDURATION:PT1H\n{more}\nEND:VEVENT"
+        );
+        calendar(&format!("{}{event}", at_nine(id)))
     };
-    assert_eq!(busy(&calendar(&zone("Europe/Berlin"))), ["0105T0900-0105T1000"]);
-    assert_eq!(busy(&calendar(&zone("Our office"))), ["0105T0100-0105T0200"]);
+    // Berlin has not been at UTC+9: nobody knows which of the two the producer meant.
+    let text = at("Europe/Berlin", "X-A:b");
+    assert_eq!(busy(&text), ["0105T0100-0105T0200", "0105T0900-0105T1000"]);
+    let words = problem(&text).to_string();
+    assert!(words.starts_with("alice.ics:3: the VTIMEZONE of 'Europe/Berlin' has UTC+09:00 at "), "{words}");
+    assert!(words.contains("where the zone of that name has UTC+01:00"), "{words}");
+    assert_eq!(unknown(&text), Vec::<String>::new());
+    let daily = busy(&at("Europe/Berlin", "RRULE:FREQ=DAILY;COUNT=2"));
+    let both = ["0105T0100-0105T0200", "0105T0900-0105T1000", "0106T0100-0106T0200", "0106T0900-0106T1000"];
+    assert_eq!(daily, both);
+    // A name that only the file explains means what the file says, and one that is explained rightly is no problem.
+    for (id, hour) in [("Our office", "0105T0100-0105T0200"), ("Asia/Tokyo", "0105T0100-0105T0200")] {
+        let text = at(id, "X-A:b");
+        assert_eq!(busy(&text), [hour], "{id}");
+        assert_eq!(Calendar::parse("alice.ics", &text).unwrap().problems(), []);
+    }
+    // What is over does no harm; nor does a zone that no event names.
+    let over = at("Europe/Berlin", "X-A:b").replace("20260105", "20150105");
+    assert_eq!(Calendar::parse("alice.ics", &over).unwrap().problems(), []);
+    let unused = event("DTSTART:20260105T100000Z\nDURATION:PT1H")
+        .replace("BEGIN:VEVENT", &format!("{}BEGIN:VEVENT", at_nine("Europe/Berlin")));
+    assert_eq!(Calendar::parse("alice.ics", &unused).unwrap().problems(), []);
+}
+
+#[test]
+fn exceptions_of_a_doubtful_series_hold_in_both_readings() {
+    let text = calendar(&format!(
+        "{}BEGIN:VEVENT\nUID:1\nDTSTART;TZID=Europe/Berlin:20260105T100000\nDURATION:PT1H
+         RRULE:FREQ=DAILY;COUNT=3\nEXDATE;TZID=Europe/Berlin:20260106T100000\nEND:VEVENT
+         BEGIN:VEVENT\nUID:1\nRECURRENCE-ID;TZID=Europe/Berlin:20260107T100000
+         DTSTART:20260107T200000Z\nDURATION:PT1H\nEND:VEVENT",
+        at_nine("Europe/Berlin")
+    ));
+    assert_eq!(busy(&text), ["0105T0100-0105T0200", "0105T0900-0105T1000", "0107T2000-0107T2100"]);
+}
+
+#[test]
+fn an_old_or_short_copy_of_a_zones_rules_is_told_and_read_by_its_name() {
+    let weekly = |observances: &str| {
+        calendar(&format!(
+            "BEGIN:VTIMEZONE\nTZID:America/New_York\n{observances}\nEND:VTIMEZONE
+             BEGIN:VEVENT\nDTSTART;TZID=America/New_York:20260301T100000\nDURATION:PT30M
+             RRULE:FREQ=WEEKLY;COUNT=3\nEND:VEVENT"
+        ))
+    };
+    // New York until 2006: from the first Sunday of April to the last of October. And without its summers.
+    let winter = "BEGIN:STANDARD\nDTSTART:19671029T020000\nRRULE:FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU
+        TZOFFSETFROM:-0400\nTZOFFSETTO:-0500\nEND:STANDARD\n";
+    let summer = "BEGIN:DAYLIGHT\nDTSTART:19870405T020000\nRRULE:FREQ=YEARLY;BYMONTH=4;BYDAY=1SU
+        TZOFFSETFROM:-0500\nTZOFFSETTO:-0400\nEND:DAYLIGHT";
+    let standard = "BEGIN:STANDARD\nDTSTART:19700101T000000
+        TZOFFSETFROM:-0500\nTZOFFSETTO:-0500\nEND:STANDARD";
+    for text in [weekly(&format!("{winter}{summer}")), weekly(standard)] {
+        let found = show(&query(&text, "UTC", "20260301", "20260401").busy);
+        assert_eq!(found, ["0301T1500-0301T1530", "0308T1400-0308T1430", "0315T1400-0315T1430"]);
+        let words = problem(&text).to_string();
+        assert!(
+            words.contains("UTC-05:00 at 2026-03-08T07:00Z, where the zone of that name has UTC-04:00"),
+            "{words}"
+        );
+        assert!(words.ends_with("it is read by its name"), "{words}");
+    }
+}
+
+#[test]
+fn nobody_is_available_at_one_of_two_times() {
+    let text = calendar(&format!(
+        "{}BEGIN:VAVAILABILITY\nUID:a\nDTSTART:20260105T000000Z\nDTEND:20260106T000000Z
+         BEGIN:AVAILABLE\nUID:b\nDTSTART;TZID=Europe/Berlin:20260105T100000\nDURATION:PT1H\nEND:AVAILABLE
+         BEGIN:AVAILABLE\nUID:c\nDTSTART:20260105T150000Z\nDURATION:PT1H\nEND:AVAILABLE\nEND:VAVAILABILITY",
+        at_nine("Europe/Berlin")
+    ));
+    let found = query(&text, "UTC", "20260101", "20260301");
+    assert_eq!(show(&found.unavailable), ["0105T0000-0105T1500", "0105T1600-0106T0000"]);
+    assert!(problem(&text).to_string().contains("times in it block both hours"), "{}", problem(&text));
 }
 
 #[test]
