@@ -57,6 +57,15 @@ impl Loaded {
         Self { calendar, events, digest: Some(Sha256::digest(&bytes).into()) }
     }
 
+    /// [`Calendar::prepare`], in the zone of the policy or else the calendar's own.
+    pub(super) fn prepare(&self, zone: Option<&str>, now: Instant) {
+        let named = zone.map_or_else(|| self.zone(), |name| Some((name.to_owned(), zones::zone(name).ok()?)));
+        let home = named.map_or(TimeZone::UTC, |(_, zone)| zone);
+        if let Ok(calendar) = &self.calendar {
+            calendar.prepare(now, &home);
+        }
+    }
+
     /// What is wrong with it: `file:line: reason`.
     pub fn problem(&self) -> Option<String> {
         self.calendar.as_ref().err().map(ToString::to_string)

@@ -61,8 +61,22 @@ struct Watched {
     digest: Option<[u8; 32]>,
     /// One of the folder's: it may go.
     of_folder: bool,
+    reading: Reading,
+}
+
+/// How a file is read.
+#[derive(Debug, Clone)]
+struct Reading {
     /// The addresses of the calendar's owner.
     owners: Vec<String>,
+    /// The zone in which it is asked about; none: its own.
+    zone: Option<String>,
+}
+
+impl Reading {
+    fn of(participant: &ParticipantConfig) -> Self {
+        Self { owners: participant.owners(), zone: participant.policy().zone }
+    }
 }
 
 /// The calendar files of a host as they were last read.
@@ -85,7 +99,8 @@ impl Files {
         for participant in everyone {
             let named = &files.config.participants;
             let of_folder = !named.iter().any(|named| named.id == participant.id);
-            let loaded = files.load(&participant.calendar, &participant.id, of_folder, participant.owners());
+            let loaded =
+                files.load(&participant.calendar, &participant.id, of_folder, Reading::of(&participant));
             read.push((participant, loaded));
         }
         if let Some(folder) = &files.config.folder {
@@ -101,12 +116,13 @@ impl Files {
         path: &Path,
         participant: &ParticipantId,
         of_folder: bool,
-        owners: Vec<String>,
+        reading: Reading,
     ) -> Loaded {
         let stamp = Stamp::of(path);
-        let loaded = Loaded::read_of(path, &owners);
+        let loaded = Loaded::read_of(path, &reading.owners);
+        loaded.prepare(reading.zone.as_deref(), chrono::Utc::now());
         let participant = participant.clone();
-        let watched = Watched { participant, stamp, digest: loaded.digest, of_folder, owners };
+        let watched = Watched { participant, stamp, digest: loaded.digest, of_folder, reading };
         self.known.insert(path.to_owned(), watched);
         loaded
     }
@@ -141,7 +157,7 @@ impl Files {
                 changes.push(Change::Removed(watched.participant));
             } else if touched.contains(&path) || Stamp::of(&path) != watched.stamp {
                 let loaded =
-                    self.load(&path, &watched.participant, watched.of_folder, watched.owners.clone());
+                    self.load(&path, &watched.participant, watched.of_folder, watched.reading.clone());
                 // Of a file that can't be read there is no digest; it is told each time that anything about it changes.
                 if loaded.digest.is_none() || loaded.digest != watched.digest {
                     changes.push(Change::Changed(watched.participant, loaded));
@@ -172,7 +188,7 @@ impl Files {
             }
             return None;
         }
-        let loaded = self.load(&path, &participant.id, true, participant.owners());
+        let loaded = self.load(&path, &participant.id, true, Reading::of(&participant));
         Some(Change::Added(Box::new(participant), loaded))
     }
 }

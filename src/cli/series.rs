@@ -462,10 +462,12 @@ async fn update(args: &UpdateArgs) -> Result<Exit, CliError> {
     from(args.from.as_ref(), &mut trial);
     trial.finish()?.iter().for_each(|note| tell(&format!("note: {note}\n")));
     let session = args.client.connect().await?;
+    let before = read(&session, &args.series).await?.etag;
     let answer = update_call(args, &session, &reader).await?;
     let series = answer.series.clone().unwrap_or_default();
     let done = match answer.failures.len() {
         0 => "Changed".to_owned(),
+        _ if before == series.etag => "Not changed".to_owned(),
         n => format!("Changed, but for {}", render::count(n as i32, "occurrence")),
     };
     let stand = || text::stand(&answer.failures, &series, &asker.zone);

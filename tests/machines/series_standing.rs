@@ -3,6 +3,7 @@
 use quorate::core::coordinator::{Change, Command, Refused, Reply, ScheduleRequest};
 use quorate::core::ids::{SeriesId, Ticket};
 use quorate::core::limits;
+use quorate::core::message::Refusal;
 use quorate::core::model::{Failure, FailureReason, MeetingSpec, MeetingState};
 use quorate::core::series::{ConflictPolicy, OccurrenceOutcome, Pattern, SeriesRequest, SeriesState};
 use quorate::core::time::{Instant, TimeRange};
@@ -223,4 +224,39 @@ fn errors_about_a_series_say_series() {
     let failed = series_of(&desk, failed);
     let ticket = desk.command(cancelled(&failed));
     assert_eq!(desk.reply(ticket), Some(&Reply::Refused(Refused::SeriesFailed)));
+}
+
+/// None of its occurrences could be changed: neither is the series, which would name people whom no meeting has.
+#[test]
+fn a_series_of_which_nothing_could_be_changed_stands_as_before() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let series = booked(&mut desk);
+    let before = stored(&mut desk, &series);
+    let change = Change {
+        title: Some("retrospective".into()),
+        attendees: Some(attendees(&["alice", "bob"])),
+        ..Change::default()
+    };
+    let command = Command::UpdateSeries {
+        series: series.clone(),
+        version: None,
+        from: None,
+        change,
+        options: options(),
+    };
+    let ticket = desk.command(command);
+    let held = holds(&desk);
+    for hold in &held {
+        desk.grants("alice", &hold.attempt);
+        desk.refuses("bob", &hold.attempt, Refusal::Busy);
+    }
+    let stand: Vec<Instant> = failures(&desk, ticket).into_iter().map(|(at, _)| at).collect();
+    assert_eq!(stand, [week(0).start, week(1).start, week(2).start]);
+    let after = stored(&mut desk, &series);
+    assert_eq!((&after.0.spec, after.0.version), (&before.0.spec, before.0.version));
+    assert_eq!(desk.core.live_count(), 0);
+    // And it can be changed still.
+    let ticket = desk.command(titled(&series, None));
+    assert_eq!(failures(&desk, ticket), []);
+    assert_eq!(stored(&mut desk, &series).0.spec.title, "retrospective");
 }

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use crate::core::recurrence::Steps;
-use crate::core::time::TimeRange;
+use crate::core::time::{Instant, TimeRange};
 
 use value::Length;
 
@@ -58,6 +58,8 @@ pub const MAX_STEPS_PER_FILE: usize = 2_000_000;
 pub const MAX_RULES_PER_EVENT: usize = 16;
 /// Dates that the RDATEs, EXDATEs and FREEBUSYs of a file may list altogether.
 pub const MAX_DATES_PER_FILE: usize = 500_000;
+/// How far ahead of the queries busy time is worked out.
+pub const PREPARED: chrono::TimeDelta = chrono::TimeDelta::weeks(26);
 /// Rules in one file that may turn out never to match; each of them costs a long look.
 pub const MAX_DEAD_RULES: usize = 4;
 
@@ -228,6 +230,13 @@ impl Calendar {
             }
         }
         Ok(all.merged())
+    }
+
+    /// Works out the busy time of half a year from `now` on, so that no query waits for it. What takes too much work is
+    /// told by the queries that touch it.
+    pub fn prepare(&self, now: Instant, zone: &TimeZone) {
+        let ahead = TimeRange { start: now, end: now.checked_add_signed(PREPARED).unwrap_or(now) };
+        self.busy(ahead, zone).ok();
     }
 
     /// A chunk, worked out now or before; none if it takes more than [`MAX_STEPS_PER_CHUNK`] steps. What was worked out

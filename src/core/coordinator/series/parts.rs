@@ -17,6 +17,8 @@ pub(in super::super) struct Parts {
     open: BTreeMap<Ticket, Instant>,
     /// Whether any of them booked a meeting.
     booked: bool,
+    /// Whether any of them changed one.
+    changed: bool,
     /// Why one of them could not come to its end.
     refused: Option<Refused>,
 }
@@ -191,6 +193,7 @@ impl Coordinator {
             match reply {
                 Reply::Meeting(meeting) => parts.booked |= meeting.state == MeetingState::Confirmed,
                 Reply::Changed(meeting, failure) => {
+                    parts.changed |= failure.is_none();
                     let instant = meeting.series.as_ref().map(|series| series.instant);
                     if let (Some(instant), Some(failure)) = (instant, failure)
                         && let Some(job) = self.live.get_mut(&id).and_then(Live::series_mut)
@@ -245,12 +248,17 @@ impl Coordinator {
         if !parts.open.is_empty() {
             return;
         }
-        let (booked, refused) = (parts.booked, parts.refused.clone());
+        let (booked, changed, refused) = (parts.booked, parts.changed, parts.refused.clone());
         if let Some(refused) = refused {
             // The store has how far it came: a restart goes on, or the same request again.
             return self.finish(id, &Reply::Refused(refused));
         }
         let Some(job) = live.series_mut() else { return };
+        // It stands as before, as all of its occurrences do.
+        if matches!(job.task, Task::Update) && !changed {
+            let reply = Reply::Series(job.series.id.clone(), std::mem::take(&mut job.failures));
+            return self.finish(id, &reply);
+        }
         let condition = job.unchanged();
         let mut row = job.changed(now);
         match job.task {
