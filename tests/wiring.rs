@@ -23,6 +23,7 @@
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod wiring {
     mod agents;
+    mod alarms;
     mod campaign;
     mod faults;
     mod judge;

@@ -1,5 +1,7 @@
 //! Everybody is killed and frozen at random moments while organizers go on.
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use quorate::core::limits;
@@ -197,12 +199,27 @@ pub fn verdict(findings: &checker::Findings, folder: tempfile::TempDir, what: &s
     let store = folder.path().join("scheduler/quorate.db");
     let checks = quorate::store::doctor::examine(&store).expect("the store can be read");
     let failed: Vec<_> = checks.iter().filter(|check| !check.passed()).collect();
-    if !findings.is_clean() || !failed.is_empty() {
+    let alarms = alarms(folder.path());
+    if !findings.is_clean() || !failed.is_empty() || !alarms.is_empty() {
         failed.iter().for_each(|check| say(&format!("doctor: {check:?}")));
+        alarms.iter().for_each(|alarm| say(&format!("alarm: {alarm}")));
         panic!("{what}: see {}", folder.keep().display());
     }
     let booked = findings.tally.meetings.get("CONFIRMED").copied().unwrap_or_default();
     assert!(booked > 0 && findings.tally.answers > 0, "{what}: nothing was booked, so nothing was shown");
+}
+
+/// What schedulers and agents logged of states that must not be.
+fn alarms(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            let text = fs::read_to_string(&path).expect("a log");
+            found.extend(text.lines().filter(|line| line.contains("alarm=true")).map(str::to_owned));
+        }
+    }
+    found
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

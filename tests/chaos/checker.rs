@@ -353,9 +353,6 @@ fn unknown(calls: &[Call], findings: &mut Findings) {
                 open.remove(&(Kind::Get, seen.meeting.as_str()));
             }
             (Outcome::Answered(seen), _) => drop(open.remove(&(Kind::Get, seen.meeting.as_str()))),
-            (Outcome::Refused { .. }, Kind::Schedule) => {
-                open.remove(&(Kind::Schedule, call.request.as_str()));
-            }
             _ => {}
         }
     }

@@ -190,7 +190,7 @@ impl World {
                 Effect::Alarm(text) => {
                     self.trace.line(self.now, format_args!("ALARM {text}"));
                     // An older process that is about to be fenced off reads what the newer one wrote.
-                    if !self.alarms_explained && self.scheduler.current == Some(life) {
+                    if !self.explained.is_about(&text) && self.scheduler.current == Some(life) {
                         self.broken.push(format!("alarm: {text}"));
                     }
                 }
@@ -444,7 +444,7 @@ impl World {
         if self.checker.restored(view) {
             self.tally.saw("a restored store lost a decision");
         }
-        self.alarms_explained = true;
+        self.explained.store = true;
         for life in self.scheduler.processes.keys().copied().collect::<Vec<_>>() {
             self.end_process(life);
         }

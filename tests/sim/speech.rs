@@ -32,7 +32,9 @@ impl World {
             match heard {
                 Heard::NewLineage => self.tally.saw("a journal began a new life"),
                 // What it lacks is missed, though only its registration is old.
-                Heard::WentBack => self.alarms_explained = true,
+                Heard::WentBack => {
+                    self.explained.participants.insert(message.participant().to_string());
+                }
                 Heard::Stale => self.tally.saw("a message came over an older stream"),
                 Heard::Counted => {}
             }
@@ -229,7 +231,7 @@ impl World {
                 self.tally.saw("a restored journal still had a hold");
             }
         }
-        self.alarms_explained = true;
+        self.explained.participants.insert(format!("p{}", self.agents[index].who));
         self.agents[index].lose_journal(copy);
     }
 }

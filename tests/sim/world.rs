@@ -115,10 +115,26 @@ pub struct World {
     /// Processes that took over from another one and don't have its bookings yet: what they heard before, over the same
     /// stream, says nothing of them.
     pub(super) installing: BTreeSet<usize>,
-    /// Whether something happened that explains alarms: a lost or doubled journal, or a restored store.
-    pub(super) alarms_explained: bool,
+    /// What happened that explains alarms.
+    pub(super) explained: Explained,
     /// Older copies of journals, by process; the flag says whether something was held.
     pub(super) copies: BTreeMap<usize, Journal>,
+}
+
+/// What explains an alarm.
+#[derive(Default)]
+pub(super) struct Explained {
+    /// The store was restored from an older copy: it may lack what anybody has.
+    pub store: bool,
+    /// Their journal was lost, doubled or put back: alarms about these and about nobody else.
+    pub participants: BTreeSet<String>,
+}
+
+impl Explained {
+    pub fn is_about(&self, alarm: &str) -> bool {
+        let about = alarm.split([' ', ':']).next().unwrap_or_default();
+        self.store || self.participants.contains(about)
+    }
 }
 
 /// How a run ended.
@@ -163,7 +179,7 @@ impl World {
             trace,
             faults: true,
             broken: Vec::new(),
-            alarms_explained: false,
+            explained: Explained::default(),
             copies: BTreeMap::new(),
             scheduler,
             plan,

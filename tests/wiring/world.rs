@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use turmoil::Sim;
 
 use super::agents::AgentHost;
+use super::alarms;
 use super::faults::{FAULTS, Fault, plan};
 use super::judge::{at_rest, judge, last_words};
 use super::lossy;
@@ -76,6 +77,12 @@ struct World {
 
 /// Runs one seed.
 pub fn run(seed: u64, plant: Plant) -> Outcome {
+    let (mut outcome, alarms) = alarms::heard(|| live(seed, plant));
+    outcome.broken.extend(alarms.into_iter().map(|words| format!("an alarm: {words}")));
+    outcome
+}
+
+fn live(seed: u64, plant: Plant) -> Outcome {
     let folder = folder();
     let mut random = Random::new(seed);
     let mut world = World::new(&mut random, folder.path(), plant);
