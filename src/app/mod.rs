@@ -65,6 +65,22 @@ pub enum AppError {
     Demo(String),
 }
 
+impl AppError {
+    /// Whether it is about what was typed, and not about what was found.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::LogFilter { .. }
+                | Self::Traces(otlp::TracesError::BadUrl { .. })
+                | Self::Agent(
+                    AgentError::NotForFolders { .. }
+                        | AgentError::BadId { .. }
+                        | AgentError::UnknownZone { .. }
+                )
+        )
+    }
+}
+
 /// Exit code of a program that a second signal ended: 128 and the signal's number, as shells have it.
 const SIGNALLED: i32 = 128;
 

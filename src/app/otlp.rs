@@ -213,6 +213,14 @@ impl Sender {
     }
 }
 
+/// Why this can't be a collector's address. One that names a user is not judged here: whoever asks would print it.
+pub fn is_address(url: &str) -> Result<(), String> {
+    match address(url) {
+        Err(TracesError::BadUrl { reason, .. }) if url == shown(url) => Err(reason),
+        _ => Ok(()),
+    }
+}
+
 fn address(url: &str) -> Result<Endpoint, TracesError> {
     let bad = |reason: String| TracesError::BadUrl { url: shown(url), reason };
     if url != shown(url) {

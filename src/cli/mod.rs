@@ -138,7 +138,7 @@ fn service_exit(result: Result<(), AppError>) -> ExitCode {
         Ok(()) => Exit::Done.into(),
         Err(error) => {
             tell(&format!("error: {}\n", with_causes(&error)));
-            Exit::Failed.into()
+            if error.is_usage() { Exit::Usage.into() } else { Exit::Failed.into() }
         }
     }
 }

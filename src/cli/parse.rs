@@ -30,6 +30,14 @@ pub fn scheduler_url(text: &str) -> Result<String, String> {
     Ok(url.trim_end_matches('/').to_owned())
 }
 
+/// Where to send traces.
+///
+/// # Errors
+/// A sentence, for what can't be the address of a collector.
+pub fn collector(text: &str) -> Result<String, String> {
+    crate::app::otlp::is_address(text).map(|()| text.to_owned())
+}
+
 /// What to log: a filter of tracing-subscriber.
 ///
 /// # Errors

@@ -326,14 +326,21 @@ async fn what_can_not_be_used_is_refused_at_the_start() {
     let headers = folder.path().join("headers");
     std::fs::write(&headers, format!("no header but {SECRET}\n")).unwrap();
     let path = headers.to_str().unwrap();
-    for (arguments, words) in [
-        (vec!["--otlp-endpoint", "https://collector:4317"], "is no address of a collector"),
-        (vec!["--otlp-endpoint", "http://127.0.0.1:1", "--otlp-headers-file", path], "line 1 of the headers"),
-        (vec!["--otlp-endpoint", "http://127.0.0.1:1", "--otlp-headers-file", "/none"], "can't be read"),
+    let secret = format!("http://me:{SECRET}@127.0.0.1:4317");
+    for (arguments, expected, words) in [
+        (vec!["--otlp-endpoint", "https://collector:4317"], 2, "TLS to a collector is not supported"),
+        (vec!["--otlp-endpoint", "nonsense"], 2, "expected http://host:port"),
+        (vec!["--otlp-endpoint", &secret], 2, "put what proves who you are into --otlp-headers-file"),
+        (
+            vec!["--otlp-endpoint", "http://127.0.0.1:1", "--otlp-headers-file", path],
+            1,
+            "line 1 of the headers",
+        ),
+        (vec!["--otlp-endpoint", "http://127.0.0.1:1", "--otlp-headers-file", "/none"], 1, "can't be read"),
     ] {
         let program = Program::start(&[&["serve", "--in-memory"], &arguments[..]].concat());
         let (code, log) = program.exit().await;
-        assert_eq!(code, Some(1), "{log}");
+        assert_eq!(code, Some(expected), "{log}");
         assert!(log.contains(words) && !log.contains(SECRET), "{log}");
     }
 }

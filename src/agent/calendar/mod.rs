@@ -59,7 +59,7 @@ pub const MAX_RULES_PER_EVENT: usize = 16;
 /// Dates that the RDATEs, EXDATEs and FREEBUSYs of a file may list altogether.
 pub const MAX_DATES_PER_FILE: usize = 500_000;
 /// How far ahead of the queries busy time is worked out.
-pub const PREPARED: chrono::TimeDelta = chrono::TimeDelta::weeks(26);
+pub const PREPARED: chrono::TimeDelta = chrono::TimeDelta::weeks(52);
 /// Rules in one file that may turn out never to match; each of them costs a long look.
 pub const MAX_DEAD_RULES: usize = 4;
 
@@ -232,7 +232,7 @@ impl Calendar {
         Ok(all.merged())
     }
 
-    /// Works out the busy time of half a year from `now` on, so that no query waits for it. What takes too much work is
+    /// Works out the busy time of [`PREPARED`] from `now` on, so that no query waits for it. What takes too much work is
     /// told by the queries that touch it.
     pub fn prepare(&self, now: Instant, zone: &TimeZone) {
         let ahead = TimeRange { start: now, end: now.checked_add_signed(PREPARED).unwrap_or(now) };

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -105,7 +106,7 @@ pub fn check(args: &CheckArgs, cli: clap::Command) -> Result<String, Stop> {
         Some(path) => format!("# {} can be used\n", path.display()),
         None => String::new(),
     };
-    let mut unreadable = Vec::new();
+    let mut unreadable: Vec<String> = resolved.iter().filter_map(listens_twice).collect();
     for table in schema::tables(&keys) {
         let mut lines = String::new();
         for key in keys.iter().filter(|key| key.table == table) {
@@ -132,6 +133,15 @@ pub fn check(args: &CheckArgs, cli: clap::Command) -> Result<String, Stop> {
         true => Ok(text),
         false => Err(Stop::Config(Problems(unreadable))),
     }
+}
+
+/// Organizers and operators can't be served at the same address.
+fn listens_twice(of: &Resolved) -> Option<String> {
+    let (_, matches) = of.matches.subcommand()?;
+    let address = |id: &str| matches.try_get_one::<SocketAddr>(id).ok().flatten().copied();
+    let listen = address("listen").filter(|listen| listen.port() != 0)?;
+    let same = address("admin") == Some(listen);
+    same.then(|| format!("serve.admin: {listen} is serve.listen too; each needs a port of its own"))
 }
 
 /// A key's value as TOML, who said it, and the values as they were typed.

@@ -191,6 +191,24 @@ fn a_check_asks_for_nothing_that_a_flag_may_bring_and_refuses_what_cannot_be() {
     }
 }
 
+#[test]
+fn a_check_refuses_what_no_start_could_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |text: &str| match checked(folder.path(), text, Cli::command()) {
+        Ok(text) => panic!("{text}"),
+        Err(Stop::Config(problems)) => problems.to_string(),
+        Err(Stop::Usage(error, notes)) => format!("{error}\n{notes:?}"),
+    };
+    let same = said("[serve]\nin_memory = true\nlisten = \"127.0.0.1:50051\"\nadmin = \"127.0.0.1:50051\"\n");
+    assert!(same.contains("127.0.0.1:50051 is serve.listen too"), "{same}");
+    let collector = said("[serve]\nin_memory = true\n[log]\notlp_endpoint = \"nonsense\"\n");
+    assert!(collector.contains("q.toml:4") && collector.contains("expected http://host:port"), "{collector}");
+    let file = said("[serve]\nin_memory = true\n[log]\notlp_headers_file = \"/none/headers\"\n");
+    assert!(file.contains("q.toml:4") && file.contains("can't read /none/headers"), "{file}");
+    let free = "[serve]\nin_memory = true\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n";
+    assert!(checked(folder.path(), free, Cli::command()).is_ok());
+}
+
 /// Nothing of ours has a secret yet: a command that does.
 #[derive(Parser)]
 #[command(name = "quorate")]
