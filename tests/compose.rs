@@ -182,6 +182,8 @@ fn every_promise_is_kept() {
     kept(&project, &promised);
     cut_off(&project, &mut promised);
     kept(&project, &promised);
+    scheduler_cut_off(&project, &mut promised);
+    kept(&project, &promised);
 
     let ended = project.down();
     let clean = ["alice", "bob", "charlie", "scheduler"].map(|service| (service.to_owned(), "0".to_owned()));
@@ -255,6 +257,28 @@ fn cut_off(project: &Project, promised: &mut Vec<Booked>) {
         let (code, said) = project.quorate("bob", &["health", "--participant", "bob"]);
         if code == 0 { Ok(()) } else { Err(said.to_string()) }
     });
+    let patient = ["--connect-timeout", "60s", "--response-timeout", "40s", "--timeout", "120s"];
+    let (code, told) = book(project, "alice,bob,charlie", &patient);
+    assert_eq!(code, 0, "{told:#}");
+    promised.push(Booked::of(&told["meeting"]));
+    project.all_healthy();
+}
+
+/// The scheduler is cut off from everybody: it books nothing with people who can't answer; afterwards all go on.
+fn scheduler_cut_off(project: &Project, promised: &mut Vec<Booked>) {
+    let (scheduler, network) = (project.container("scheduler"), project.network());
+    docker(&["network", "disconnect", "--force", &network, &scheduler]);
+    let (code, refused) = book(project, "alice,bob", &["--response-timeout", "2s"]);
+    assert_eq!(code, 3, "{refused:#}");
+    assert_eq!(refused["meeting"]["state"], "STATE_FAILED", "{refused:#}");
+
+    docker(&["network", "connect", "--alias", "scheduler", &network, &scheduler]);
+    for agent in AGENTS {
+        until(&format!("{agent} reaches the scheduler"), || {
+            let (code, said) = project.quorate(agent, &["health", "--participant", agent]);
+            if code == 0 { Ok(()) } else { Err(said.to_string()) }
+        });
+    }
     let patient = ["--connect-timeout", "60s", "--response-timeout", "40s", "--timeout", "120s"];
     let (code, told) = book(project, "alice,bob,charlie", &patient);
     assert_eq!(code, 0, "{told:#}");

@@ -64,7 +64,7 @@ async fn start_over(
     let open = move || {
         let everyone = config.everyone()?;
         let journal = JournalFile::open(&config.data_dir)?;
-        let (files, read) = Files::read(config, everyone);
+        let (files, read) = Files::read(config, clock, everyone);
         let mut host = Host::open(clock, journal, to_outputs, read)?;
         host.trace_to(spans);
         Ok::<_, AgentError>((files, host))

@@ -19,6 +19,7 @@ use super::config::{AgentConfig, ParticipantConfig};
 use super::host::Change;
 use super::link::Command;
 use crate::core::ids::ParticipantId;
+use crate::engine::Clock;
 
 /// How long the folders must be quiet.
 const QUIET: Duration = Duration::from_millis(200);
@@ -83,6 +84,8 @@ impl Reading {
 #[derive(Debug)]
 pub(super) struct Files {
     config: AgentConfig,
+    /// For what is worked out ahead when a calendar is read.
+    clock: Clock,
     known: BTreeMap<PathBuf, Watched>,
     /// Files of the folder that can't be served, so that each is logged once.
     refused: BTreeSet<PathBuf>,
@@ -92,9 +95,10 @@ impl Files {
     /// Reads everyone's calendar.
     pub(super) fn read(
         config: AgentConfig,
+        clock: Clock,
         everyone: Vec<ParticipantConfig>,
     ) -> (Self, Vec<(ParticipantConfig, Loaded)>) {
-        let mut files = Self { config, known: BTreeMap::new(), refused: BTreeSet::new() };
+        let mut files = Self { config, clock, known: BTreeMap::new(), refused: BTreeSet::new() };
         let mut read = Vec::with_capacity(everyone.len());
         for participant in everyone {
             let named = &files.config.participants;
@@ -120,7 +124,7 @@ impl Files {
     ) -> Loaded {
         let stamp = Stamp::of(path);
         let loaded = Loaded::read_of(path, &reading.owners);
-        loaded.prepare(reading.zone.as_deref(), chrono::Utc::now());
+        loaded.prepare(reading.zone.as_deref(), self.clock.now().wall);
         let participant = participant.clone();
         let watched = Watched { participant, stamp, digest: loaded.digest, of_folder, reading };
         self.known.insert(path.to_owned(), watched);

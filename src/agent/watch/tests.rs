@@ -20,7 +20,7 @@ fn of_folder(folder: &Path) -> AgentConfig {
 }
 
 fn read(config: &AgentConfig) -> Files {
-    Files::read(config.clone(), config.everyone().unwrap()).0
+    Files::read(config.clone(), Clock::start(), config.everyone().unwrap()).0
 }
 
 fn look(files: &mut Files) -> Vec<String> {
