@@ -15,6 +15,8 @@ mod action;
 mod explore;
 #[path = "model/fingerprint.rs"]
 mod fingerprint;
+#[path = "model/memo.rs"]
+mod memo;
 #[path = "model/parts.rs"]
 mod parts;
 #[path = "model/setting.rs"]
@@ -92,7 +94,7 @@ fn a_meeting_is_called_off_while_another_one_races() {
 
 #[test]
 fn the_scheduler_dies_and_a_journal_is_lost() {
-    holds(&settings::new_lives(), 5_000);
+    holds(&settings::new_lives(), 3_500);
 }
 
 /// Everything that takes longer: what one run of CI affords, or all of it.

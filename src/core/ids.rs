@@ -130,7 +130,7 @@ pub struct Epoch(pub i64);
 #[serde(transparent)]
 pub struct Lineage(pub i64);
 
-/// One stream of an agent host, for as long as the process lives.
+/// One stream of an agent host, for as long as the process lives. They are numbered as they are opened.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SessionId(pub u64);
 

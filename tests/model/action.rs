@@ -203,13 +203,13 @@ impl Action {
     /// In words, as it happens in this world.
     pub fn tell(self, world: &World) -> String {
         let head = |index: usize, to: To| match to {
-            To::Agent => world.links[index].to_agent.front().map(|m| words::to_agent(&m.0)),
-            To::Scheduler => world.links[index].to_scheduler.front().map(|m| words::to_scheduler(&m.0)),
+            To::Agent => world.links[index].to_agent.front().map(|m| words::to_agent(&m.what)),
+            To::Scheduler => world.links[index].to_scheduler.front().map(|m| words::to_scheduler(&m.what)),
         };
         let copy = |index: usize, to: To| match to {
-            To::Agent => world.links[index].copies_to_agent.front().map(|m| words::to_agent(&m.0)),
+            To::Agent => world.links[index].copies_to_agent.front().map(|m| words::to_agent(&m.what)),
             To::Scheduler => {
-                world.links[index].copies_to_scheduler.front().map(|m| words::to_scheduler(&m.0))
+                world.links[index].copies_to_scheduler.front().map(|m| words::to_scheduler(&m.what))
             }
         };
         let what = match self {
@@ -217,11 +217,13 @@ impl Action {
             Self::ToAgent(index) => head(index, To::Agent),
             Self::ToScheduler(index) => head(index, To::Scheduler),
             Self::Lose(index, to) | Self::Duplicate(index, to) => head(index, to),
-            Self::Late(index) => {
-                world.links[index].gone.front().and_then(|g| g.1.front()).map(|m| words::to_scheduler(&m.0))
-            }
+            Self::Late(index) => world.links[index]
+                .gone
+                .front()
+                .and_then(|g| g.1.front())
+                .map(|m| words::to_scheduler(&m.what)),
             Self::Commit | Self::CrashScheduler { written: true } => {
-                world.waiting.front().map(|(_, operation)| words::operation(&operation.0))
+                world.waiting.front().map(|(_, operation)| words::operation(&operation.what))
             }
             _ => None,
         };

@@ -115,7 +115,9 @@ impl<'a> Explorer<'a> {
                     frontier.len()
                 );
             }
+            let memos = frontier.first().map(|(_, world)| std::sync::Arc::clone(&world.memos));
             frontier = self.level(frontier);
+            memos.iter().for_each(|memos| memos.age());
             self.report.depth += usize::from(!frontier.is_empty());
         }
         if self.report.found.is_none() {

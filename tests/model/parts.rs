@@ -1,10 +1,11 @@
 //! The parts of a world: each is the real thing, with its fingerprint, and shared by all worlds that have it alike.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 
 use quorate::core::availability::Disclosure;
-use quorate::core::coordinator::{Coordinator, Effect, Start};
-use quorate::core::ids::{Attempt, Lineage, MeetingId, ParticipantId};
+use quorate::core::coordinator::{Coordinator, Effect, Input, OpId, Reply, Start};
+use quorate::core::ids::{Attempt, Lineage, MeetingId, ParticipantId, SessionId, Ticket};
 use quorate::core::invariants::{AgentView, StoreView};
 use quorate::core::message::{AckKind, AgentMessage, Hold, ReleaseCause, SchedulerMessage};
 use quorate::core::participant::{
@@ -15,11 +16,43 @@ use quorate::core::time::{Instant, Mono, Now, TimeRange};
 use quorate::engine::store::{Operation, OperationResult, Store};
 use quorate::store::{MemoryDisk, MemoryStore};
 
-use super::fingerprint::{self, LANES, Lanes};
-use super::setting::{PARTICIPANTS, Plant, name, wall};
+use super::fingerprint::{self, Lanes};
+use super::memo::exact;
+use super::setting::{PARTICIPANTS, Plant, index_of, name, wall};
 
 /// Random names, and what they stand for.
 pub type Labels = Vec<(String, &'static str)>;
+
+/// Something on its way, with its fingerprint and the hash of all that it says.
+#[derive(Debug)]
+pub struct Carried<T> {
+    pub what: T,
+    pub lanes: Lanes,
+    pub exact: u64,
+}
+
+pub type OnItsWay<T> = Arc<Carried<T>>;
+
+pub fn carried<T: std::fmt::Debug>(what: T, labels: &Labels) -> OnItsWay<T> {
+    let (lanes, exact) = (fingerprint::of(&what, Mono::default(), 0, labels), exact(&what));
+    Arc::new(Carried { what, lanes, exact })
+}
+
+/// What the scheduler wants done, ready to be shared by worlds.
+pub enum Said {
+    /// For the store; a quiet one only notes that something arrived, and is done at once if nothing that waits orders it
+    /// otherwise.
+    Store {
+        op: OpId,
+        operation: OnItsWay<Operation>,
+        quiet: bool,
+    },
+    /// Over this stream, to these participants.
+    Send(SessionId, Vec<usize>, OnItsWay<SchedulerMessage>),
+    Reply(Ticket, Reply),
+    Alarm(String),
+    Fenced,
+}
 
 fn clocks(mono: Mono) -> Now {
     Now { mono, wall: wall() }
@@ -35,14 +68,13 @@ impl OwnTime for Free {
 }
 
 /// The scheduler's process.
-#[derive(Clone)]
 pub struct Scheduler {
     pub core: Coordinator,
     pub mono: Mono,
     pub life: u64,
-    pub last_op: u64,
+    last_op: u64,
     pub labels: Labels,
-    pub lanes: Lanes,
+    lanes: OnceLock<Lanes>,
 }
 
 impl Scheduler {
@@ -50,16 +82,105 @@ impl Scheduler {
         clocks(self.mono)
     }
 
-    pub fn refresh(&mut self) {
-        self.lanes = fingerprint::of(&self.core, self.mono, self.last_op, &self.labels);
+    pub fn lanes(&self) -> Lanes {
+        *self.lanes.get_or_init(|| fingerprint::of(&self.core, self.mono, self.last_op, &self.labels))
     }
 
-    pub fn start(disk: &Disk, life: u64) -> (Self, Vec<Effect>) {
+    /// Another one that is the same, to be changed.
+    fn again(&self) -> Self {
+        let (core, labels) = (self.core.clone(), self.labels.clone());
+        Self { core, labels, lanes: OnceLock::new(), ..*self }
+    }
+
+    pub fn start(disk: &Disk, life: u64) -> (Self, Vec<Said>) {
         let snapshot = disk.store().snapshot().expect("a snapshot");
         let (core, effects) = Coordinator::start(clocks(Mono::default()), Start { snapshot, seed: life });
-        let labels = disk.labels.clone();
-        (Self { core, mono: Mono::default(), life, last_op: 0, labels, lanes: [0; LANES] }, effects)
+        let (mono, labels, lanes) = (Mono::default(), disk.labels.clone(), OnceLock::new());
+        let mut scheduler = Self { core, mono, life, last_op: 0, labels, lanes };
+        let said = scheduler.say(effects);
+        (scheduler, said)
     }
+
+    /// After this input.
+    pub fn after(&self, input: Input) -> (Self, Vec<Said>) {
+        let mut next = self.again();
+        let effects = next.core.handle(next.now(), input);
+        let said = next.say(effects);
+        (next, said)
+    }
+
+    /// When its next timer is due, and after that.
+    pub fn after_timer(&self) -> (Self, Vec<Said>) {
+        let mut next = self.again();
+        next.mono = next.mono.max(next.core.poll_timeout().unwrap_or_default());
+        let effects = next.core.handle(next.now(), Input::Timeout);
+        let said = next.say(effects);
+        (next, said)
+    }
+
+    /// This much later.
+    pub fn later(&self, time: std::time::Duration) -> Self {
+        Self { mono: self.mono + time, ..self.again() }
+    }
+
+    fn say(&mut self, effects: Vec<Effect>) -> Vec<Said> {
+        let mut said = Vec::with_capacity(effects.len());
+        effects.iter().for_each(|effect| self.note(effect));
+        for effect in effects {
+            said.push(match effect {
+                Effect::Apply(op, mut transaction) => {
+                    // Events are for watchers; nothing is decided by them.
+                    transaction.writes.retain(|write| !matches!(write, Write::Event(_)));
+                    let quiet = transaction.writes.iter().all(only_notes);
+                    let operation = carried(Operation::Apply(transaction), &self.labels);
+                    Said::Store { op, operation, quiet }
+                }
+                Effect::Read(op, read) => {
+                    let operation = carried(Operation::Read(read), &self.labels);
+                    Said::Store { op, operation, quiet: false }
+                }
+                // A notice binds nobody, and changes nothing at an agent.
+                Effect::Send(_, _, SchedulerMessage::Notice(_), _) => continue,
+                Effect::Send(session, to, message, _) => {
+                    let to = to.iter().map(index_of).collect();
+                    Said::Send(session, to, carried(message, &self.labels))
+                }
+                Effect::Reply(ticket, reply) => Said::Reply(ticket, reply),
+                Effect::Alarm(text) => Said::Alarm(text),
+                Effect::Fenced => Said::Fenced,
+                Effect::Reject(..) | Effect::Participant(..) | Effect::Drained => continue,
+            });
+        }
+        said
+    }
+
+    /// Which operation was the last, and what new names stand for.
+    fn note(&mut self, effect: &Effect) {
+        if let Effect::Apply(op, _) | Effect::Read(op, _) = effect {
+            self.last_op = self.last_op.max(op.0);
+        }
+        let Effect::Apply(_, transaction) = effect else { return };
+        for write in &transaction.writes {
+            let Write::Meeting(meeting) = write else { continue };
+            let name = meeting.id.as_str().to_owned();
+            let label = ["A", "B", "C", "FIRST"].into_iter().find(|l| *l == meeting.request_id.as_str());
+            if let (Some(label), false) = (label, self.labels.iter().any(|(n, _)| *n == name)) {
+                self.labels.push((name, label));
+            }
+        }
+    }
+}
+
+/// Whether a write only notes that something arrived. Nothing is read or decided by it, so it commutes with all that
+/// waits before it, and a crash before it is a crash before the message that caused it.
+fn only_notes(write: &Write) -> bool {
+    matches!(
+        write,
+        Write::RemoveDelivery(..)
+            | Write::BookingDelivered(..)
+            | Write::JournalSeen(..)
+            | Write::LastSeen(..)
+    )
 }
 
 /// The scheduler's store, and all its rows as the invariants read them.
@@ -67,15 +188,19 @@ pub struct Disk {
     disk: MemoryDisk,
     pub view: StoreView,
     pub lineages: BTreeMap<ParticipantId, Lineage>,
-    pub labels: Labels,
-    pub lanes: Lanes,
+    labels: Labels,
+    lanes: OnceLock<Lanes>,
 }
 
 impl Disk {
     pub fn new() -> Self {
         let disk = MemoryDisk::new();
         let (view, lineages) = (StoreView::default(), BTreeMap::new());
-        Self { disk, view, lineages, labels: Vec::new(), lanes: [0; LANES] }
+        Self { disk, view, lineages, labels: Vec::new(), lanes: OnceLock::new() }
+    }
+
+    pub fn lanes(&self) -> Lanes {
+        *self.lanes.get_or_init(|| fingerprint::of(&self.disk, Mono::default(), 0, &self.labels))
     }
 
     /// A store on it.
@@ -96,7 +221,7 @@ impl Disk {
             view: self.view.clone(),
             lineages: BTreeMap::new(),
             labels: labels.clone(),
-            lanes: [0; LANES],
+            lanes: OnceLock::new(),
         };
         let mut meetings: BTreeSet<MeetingId> = next.view.meetings.keys().cloned().collect();
         let mut attempts: BTreeSet<Attempt> = next.view.attempts.keys().cloned().collect();
@@ -108,7 +233,6 @@ impl Disk {
             }
         }
         next.read_all(&mut store, meetings, attempts);
-        next.lanes = fingerprint::of(&next.disk, Mono::default(), 0, &next.labels);
         (Some(next), result)
     }
 
@@ -159,7 +283,6 @@ fn read(store: &mut MemoryStore, read: Read) -> ReadResult {
 }
 
 /// An agent's process, and its journal's disk.
-#[derive(Clone)]
 pub struct Agent {
     pub index: usize,
     machine: Participant,
@@ -172,13 +295,14 @@ pub struct Agent {
     plant: Option<Plant>,
     /// A newer stream speaks for the participant: the process has stopped.
     pub superseded: bool,
-    pub lanes: Lanes,
+    /// Once this agent is what worlds share.
+    lanes: OnceLock<Lanes>,
 }
 
 impl Agent {
     pub fn new(index: usize, plant: Option<Plant>) -> Self {
         let disk = Journal { id: "journal-0".into(), ..Journal::default() };
-        let mut agent = Self {
+        Self {
             index,
             machine: Participant::new(profile(index), disk.clone()),
             disk,
@@ -194,20 +318,49 @@ impl Agent {
             },
             plant,
             superseded: false,
-            lanes: [0; LANES],
-        };
-        agent.refresh(&Vec::new());
-        agent
+            lanes: OnceLock::new(),
+        }
     }
 
-    pub fn refresh(&mut self, labels: &Labels) {
-        let machine = fingerprint::of(&self.machine, self.mono, 0, labels);
-        let disk = fingerprint::of(&(&self.lost, &self.disk.id), self.mono, 0, labels);
-        self.lanes = fingerprint::chain(machine, disk);
-        if self.plant == Some(Plant::ForgetsToJournal) {
-            let journal = fingerprint::of(&self.disk, self.mono, 0, labels);
-            self.lanes = fingerprint::chain(self.lanes, journal);
-        }
+    /// The labels are those of all worlds that share this agent.
+    pub fn lanes(&self, labels: &Labels) -> Lanes {
+        *self.lanes.get_or_init(|| {
+            let machine = fingerprint::of(&self.machine, self.mono, 0, labels);
+            let disk = fingerprint::of(&(&self.lost, &self.disk.id), self.mono, 0, labels);
+            let lanes = fingerprint::chain(machine, disk);
+            if self.plant != Some(Plant::ForgetsToJournal) {
+                return lanes;
+            }
+            fingerprint::chain(lanes, fingerprint::of(&self.disk, self.mono, 0, labels))
+        })
+    }
+
+    /// After it did something, and what it said.
+    pub fn after(&self, act: impl FnOnce(&mut Self) -> Vec<AgentMessage>) -> (Self, Vec<AgentMessage>) {
+        let mut next = Self {
+            machine: self.machine.clone(),
+            disk: self.disk.clone(),
+            lost: self.lost.clone(),
+            view: self.view.clone(),
+            lanes: OnceLock::new(),
+            ..*self
+        };
+        let said = act(&mut next);
+        next.look();
+        (next, said)
+    }
+
+    /// This much later.
+    pub fn later(&self, time: std::time::Duration) -> Self {
+        let pass = |agent: &mut Self| {
+            agent.mono = agent.mono + time;
+            Vec::new()
+        };
+        self.after(pass).0
+    }
+
+    /// What the invariants see of it.
+    fn look(&mut self) {
         let has = |attempt: &&Attempt| self.disk.promises.contains_key(*attempt);
         self.view.promises.clone_from(&self.disk.promises);
         self.view.withdrawn = self.disk.withdrawn.keys().cloned().collect();

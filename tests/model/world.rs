@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use quorate::core::coordinator::{Effect, Input, OpId, Reply};
+use quorate::core::coordinator::{Input, OpId, Reply};
 use quorate::core::ids::{Attempt, Epoch, Lineage, MeetingId, SessionId, Ticket};
 use quorate::core::invariants::{self, CountedVote, Decisions};
 use quorate::core::message::{AckKind, AgentMessage, SchedulerMessage, Vote};
@@ -14,11 +14,9 @@ use quorate::core::time::Mono;
 use quorate::engine::store::{Operation, OperationResult};
 
 use super::fingerprint::{self, LANES, Lanes};
-use super::parts::{Agent, Disk, Scheduler};
+use super::memo::{Memo, exact};
+use super::parts::{Agent, Disk, OnItsWay, Said, Scheduler, carried};
 use super::setting::{Bounds, PARTICIPANTS, Plant, Setting, index_of, label_of, name};
-
-/// Something on its way, with its fingerprint.
-pub type OnItsWay<T> = Arc<(T, Lanes)>;
 
 /// One participant's stream, of a host of its own.
 #[derive(Clone, Default)]
@@ -54,8 +52,38 @@ pub struct Registration {
     journal: String,
 }
 
+/// An agent after something, and what it said.
+type AgentDid = (Arc<Agent>, Arc<[OnItsWay<AgentMessage>]>);
+
+/// What parts become, for all worlds.
+#[derive(Default)]
+pub struct Memos {
+    scheduler: Memo<Scheduler, (Arc<Scheduler>, Arc<[Said]>)>,
+    disk: Memo<Disk, (Option<Arc<Disk>>, Arc<OperationResult>)>,
+    agents: Memo<Agent, AgentDid>,
+}
+
+impl Memos {
+    /// Another level of the exploration begins.
+    pub fn age(&self) {
+        self.scheduler.age();
+        self.disk.age();
+        self.agents.age();
+    }
+}
+
+/// What an agent does that is no message.
+mod acts {
+    pub const CONNECT: u64 = 1;
+    pub const DISCONNECT: u64 = 2;
+    pub const CRASH: u64 = 3;
+    pub const LOSE_JOURNAL: u64 = 4;
+    pub const TIMER: u64 = 5;
+}
+
 #[derive(Clone)]
 pub struct World {
+    pub memos: Arc<Memos>,
     pub scheduler: Arc<Scheduler>,
     pub disk: Arc<Disk>,
     /// Operations that are done, of which the scheduler has still to hear.
@@ -82,8 +110,9 @@ impl World {
     /// Everyone is registered, and the meeting that it begins with is booked and delivered.
     pub fn new(setting: &Setting) -> Self {
         let disk = Disk::new();
-        let (scheduler, effects) = Scheduler::start(&disk, 1);
+        let (scheduler, said) = Scheduler::start(&disk, 1);
         let mut world = Self {
+            memos: Arc::default(),
             scheduler: Arc::new(scheduler),
             disk: Arc::new(disk),
             quiet: Vec::new(),
@@ -99,7 +128,7 @@ impl World {
             cast: BTreeMap::new(),
             broken: Vec::new(),
         };
-        world.carry_out(effects);
+        world.carry_out(&said);
         if let Some(half_hours) = setting.booked {
             world.requests.push(Request::Due);
             let fault = super::settle::settle(&mut world, |w, _| w.ask_first(setting, half_hours));
@@ -135,98 +164,79 @@ impl World {
 
     /// Hands one input to the scheduler and does what it says.
     pub fn input(&mut self, input: Input) {
-        let scheduler = Arc::make_mut(&mut self.scheduler);
-        let now = scheduler.now();
-        let effects = scheduler.core.handle(now, input);
-        self.carry_out(effects);
+        let said = self.scheduler_takes(input);
+        self.carry_out(&said);
     }
 
-    pub fn carry_out(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Apply(op, mut transaction) => {
-                    // Events are for watchers; nothing is decided by them.
-                    transaction.writes.retain(|write| !matches!(write, Write::Event(_)));
-                    self.queue(op, Operation::Apply(transaction));
-                }
-                Effect::Read(op, read) => self.queue(op, Operation::Read(read)),
-                // A notice binds nobody, and changes nothing at an agent.
-                Effect::Send(_, _, SchedulerMessage::Notice(_), _) => {}
-                Effect::Send(session, to, message, _) => {
-                    let lanes = self.lanes(&message);
-                    let message = Arc::new((message, lanes));
-                    for index in to.iter().map(index_of) {
-                        let link = &mut self.links[index];
-                        if link.session == Some(session) {
+    fn scheduler_takes(&mut self, input: Input) -> Arc<[Said]> {
+        let (scheduler, key) = (Arc::clone(&self.scheduler), exact(&input));
+        self.scheduler_becomes(key, || scheduler.after(input))
+    }
+
+    fn scheduler_becomes(&mut self, key: u64, work: impl FnOnce() -> (Scheduler, Vec<Said>)) -> Arc<[Said]> {
+        let shared = || {
+            let (scheduler, said) = work();
+            (Arc::new(scheduler), said.into())
+        };
+        let (scheduler, said) = self.memos.scheduler.of(&self.scheduler, key, shared);
+        self.scheduler = scheduler;
+        said
+    }
+
+    fn carry_out(&mut self, said: &[Said]) {
+        for one in said {
+            match one {
+                Said::Store { op, operation, quiet } => self.queue(*op, operation, *quiet),
+                Said::Send(session, to, message) => {
+                    for index in to {
+                        let link = &mut self.links[*index];
+                        if link.session == Some(*session) {
                             link.to_agent.push_back(message.clone());
                         }
                     }
                 }
-                Effect::Reply(ticket, reply) => self.answered(ticket, &reply),
-                Effect::Alarm(text) => {
+                Said::Reply(ticket, reply) => self.answered(*ticket, reply),
+                Said::Alarm(text) => {
                     if self.agents.iter().all(|agent| !agent.lost_a_journal()) {
                         self.broken.push(format!("alarm: {text}"));
                     }
                 }
-                Effect::Fenced => self.broken.push("fenced off, with one scheduler".into()),
-                Effect::Reject(..) | Effect::Participant(..) | Effect::Drained => {}
+                Said::Fenced => self.broken.push("fenced off, with one scheduler".into()),
             }
         }
         // Nothing follows from these; the scheduler only forgets that it waits for them.
         while let Some(op) = self.quiet.pop() {
-            let scheduler = Arc::make_mut(&mut self.scheduler);
-            scheduler.last_op = scheduler.last_op.max(op.0);
-            let now = scheduler.now();
-            let effects = scheduler.core.handle(now, Input::Applied(op, Applied::Yes));
-            assert!(effects.is_empty(), "{effects:?}");
+            let said = self.scheduler_takes(Input::Applied(op, Applied::Yes));
+            assert!(said.is_empty(), "something follows from a note");
         }
-        Arc::make_mut(&mut self.scheduler).refresh();
     }
 
-    /// Whether a write only notes that something arrived. It is done at once: nothing is read or decided by it, so
-    /// it commutes with all that waits before it, and a crash before it is a crash before the message that caused it.
-    fn is_quiet(&self, operation: &Operation) -> bool {
-        let Operation::Apply(transaction) = operation else { return false };
-        let notes = |write: &Write| {
-            matches!(
-                write,
-                Write::RemoveDelivery(..)
-                    | Write::BookingDelivered(..)
-                    | Write::JournalSeen(..)
-                    | Write::LastSeen(..)
-            )
-        };
+    /// Whether something waits behind which a quiet operation has to stay.
+    fn something_orders(&self) -> bool {
         let orders = |write: &Write| matches!(write, Write::Generation { .. } | Write::Participant(_));
-        let before = self.waiting.iter().filter_map(|(_, operation)| match &operation.0 {
+        let mut before = self.waiting.iter().filter_map(|(_, operation)| match &operation.what {
             Operation::Apply(transaction) => Some(&transaction.writes),
             Operation::Read(_) => None,
         });
-        transaction.writes.iter().all(notes) && !before.flatten().any(orders)
+        before.any(|writes| writes.iter().any(orders))
     }
 
-    fn queue(&mut self, op: OpId, operation: Operation) {
-        if self.is_quiet(&operation) {
-            let (next, _) = self.disk.after(&operation, &self.scheduler.labels);
+    fn queue(&mut self, op: OpId, operation: &OnItsWay<Operation>, quiet: bool) {
+        if quiet && !self.something_orders() {
+            let (next, _) = self.disk_after(operation);
             self.quiet.push(op);
-            self.disk = next.map_or_else(|| Arc::clone(&self.disk), Arc::new);
+            self.disk = next.unwrap_or_else(|| Arc::clone(&self.disk));
             return;
         }
-        let scheduler = Arc::make_mut(&mut self.scheduler);
-        scheduler.last_op = op.0;
-        if let Operation::Apply(transaction) = &operation {
-            for write in &transaction.writes {
-                if let Write::Meeting(meeting) = write {
-                    let name = meeting.id.as_str().to_owned();
-                    let label = ["A", "B", "C", "FIRST"];
-                    let label = label.iter().find(|l| **l == meeting.request_id.as_str());
-                    if let (Some(label), false) = (label, scheduler.labels.iter().any(|(n, _)| *n == name)) {
-                        scheduler.labels.push((name, label));
-                    }
-                }
-            }
-        }
-        let lanes = self.lanes(&operation);
-        self.waiting.push_back((op, Arc::new((operation, lanes))));
+        self.waiting.push_back((op, operation.clone()));
+    }
+
+    fn disk_after(&self, operation: &OnItsWay<Operation>) -> (Option<Arc<Disk>>, Arc<OperationResult>) {
+        let labels = &self.scheduler.labels;
+        self.memos.disk.of(&self.disk, exact(&(operation.exact, labels)), || {
+            let (next, result) = self.disk.after(&operation.what, labels);
+            (next.map(Arc::new), Arc::new(result))
+        })
     }
 
     fn lanes(&self, what: &impl std::fmt::Debug) -> Lanes {
@@ -249,20 +259,20 @@ impl World {
     /// The store does its next operation and answers; or it is done, and the scheduler dies before it hears so.
     pub fn commit(&mut self, answered: bool) {
         let Some((op, operation)) = self.waiting.pop_front() else { return };
-        let (next, result) = self.disk.after(&operation.0, &self.scheduler.labels);
+        let (next, result) = self.disk_after(&operation);
         if let Some(next) = next {
             let mut decisions = Decisions::default();
             invariants::decisions_stand(&self.disk.view, &mut decisions);
             let changed = invariants::decisions_stand(&next.view, &mut decisions);
             self.broken.extend(changed.iter().map(ToString::to_string));
-            self.check_votes(&operation.0, &result);
+            self.check_votes(&operation.what, &result);
             let decided =
                 |a: &Attempt| next.view.attempts.get(a).is_some_and(|r| r.state != AttemptState::Holding);
             self.cast.retain(|(_, attempt), _| !decided(attempt));
-            self.disk = Arc::new(next);
+            self.disk = next;
         }
         if answered {
-            self.input(match result {
+            self.input(match (*result).clone() {
                 OperationResult::Applied(applied) => Input::Applied(op, applied),
                 OperationResult::Read(read) => Input::Read(op, read),
             });
@@ -296,6 +306,8 @@ impl World {
         let index = index_of(message.participant());
         let known = &mut self.registrations[index];
         match &message {
+            // A stream that was opened before the one that speaks changes nothing.
+            AgentMessage::Register(_) if known.session.is_some_and(|speaks| speaks > session) => {}
             AgentMessage::Register(register) => {
                 known.session = Some(session);
                 known.epoch += 1;
@@ -319,35 +331,40 @@ impl World {
         let link = &mut self.links[index];
         link.sessions += 1;
         link.session = Some(SessionId(link.sessions * 10 + index as u64));
-        self.with_agent(index, Agent::connected);
+        self.with_agent(index, acts::CONNECT, Agent::connected);
     }
 
-    /// Lets an agent do something; what it says goes out over its stream.
-    pub fn with_agent(&mut self, index: usize, act: impl FnOnce(&mut Agent) -> Vec<AgentMessage>) {
-        let agent = Arc::make_mut(&mut self.agents[index]);
-        let said = act(agent);
-        agent.refresh(&self.scheduler.labels);
-        if agent.superseded && self.links[index].session.is_some() {
+    /// Lets an agent do something, for which `key` stands; what it says goes out over its stream.
+    pub fn with_agent(&mut self, index: usize, key: u64, act: impl FnOnce(&mut Agent) -> Vec<AgentMessage>) {
+        let (before, labels) = (&self.agents[index], &self.scheduler.labels);
+        let (agent, said) = self.memos.agents.of(before, exact(&(key, labels)), || {
+            let (agent, said) = before.after(act);
+            (Arc::new(agent), said.into_iter().map(|message| carried(message, labels)).collect())
+        });
+        self.agents[index] = agent;
+        if self.agents[index].superseded && self.links[index].session.is_some() {
             return self.break_stream(index);
         }
-        for message in said {
-            let lanes = self.lanes(&message);
-            if self.links[index].session.is_some() {
-                self.links[index].to_scheduler.push_back(Arc::new((message, lanes)));
-            }
+        let link = &mut self.links[index];
+        if link.session.is_some() {
+            link.to_scheduler.extend(said.iter().cloned());
         }
+    }
+
+    fn agent_hears(&mut self, index: usize, message: &OnItsWay<SchedulerMessage>) {
+        self.with_agent(index, message.exact, |agent| agent.receive(message.what.clone()));
     }
 
     pub fn deliver_to_agent(&mut self, index: usize) {
         if let Some(message) = self.links[index].to_agent.pop_front() {
-            self.with_agent(index, |agent| agent.receive(message.0.clone()));
+            self.agent_hears(index, &message);
         }
     }
 
     /// A second copy comes in at the agent.
     pub fn copy_to_agent(&mut self, index: usize) {
         if let Some(message) = self.links[index].copies_to_agent.pop_front() {
-            self.with_agent(index, |agent| agent.receive(message.0.clone()));
+            self.agent_hears(index, &message);
         }
     }
 
@@ -355,14 +372,14 @@ impl World {
     pub fn copy_to_scheduler(&mut self, index: usize) {
         let link = &mut self.links[index];
         if let (Some(session), Some(message)) = (link.session, link.copies_to_scheduler.pop_front()) {
-            self.hear(session, message.0.clone());
+            self.hear(session, message.what.clone());
         }
     }
 
     pub fn deliver_to_scheduler(&mut self, index: usize) {
         let link = &mut self.links[index];
         if let (Some(session), Some(message)) = (link.session, link.to_scheduler.pop_front()) {
-            self.hear(session, message.0.clone());
+            self.hear(session, message.what.clone());
         }
     }
 
@@ -371,7 +388,7 @@ impl World {
         let Some((session, said)) = self.links[index].gone.front_mut() else { return };
         let session = *session;
         match said.pop_front() {
-            Some(message) => self.hear(session, message.0.clone()),
+            Some(message) => self.hear(session, message.what.clone()),
             None => self.closed(index),
         }
     }
@@ -395,7 +412,7 @@ impl World {
         if let Some(session) = link.session.take() {
             link.gone.push_back((session, said));
         }
-        self.with_agent(index, |agent| {
+        self.with_agent(index, acts::DISCONNECT, |agent| {
             agent.disconnected();
             Vec::new()
         });
@@ -403,7 +420,8 @@ impl World {
 
     pub fn crash_agent(&mut self, index: usize, journal_too: bool) {
         self.break_stream(index);
-        self.with_agent(index, |agent| {
+        let key = if journal_too { acts::LOSE_JOURNAL } else { acts::CRASH };
+        self.with_agent(index, key, |agent| {
             match journal_too {
                 true => agent.lose_journal(),
                 false => agent.crash(),
@@ -414,14 +432,9 @@ impl World {
 
     /// All clocks go on by this much.
     pub fn pass(&mut self, time: std::time::Duration) {
-        let scheduler = Arc::make_mut(&mut self.scheduler);
-        scheduler.mono = scheduler.mono + time;
-        scheduler.refresh();
-        let labels = self.scheduler.labels.clone();
+        self.scheduler = Arc::new(self.scheduler.later(time));
         for agent in &mut self.agents {
-            let agent = Arc::make_mut(agent);
-            agent.mono = agent.mono + time;
-            agent.refresh(&labels);
+            *agent = Arc::new(agent.later(time));
         }
     }
 
@@ -438,7 +451,7 @@ impl World {
             link.to_scheduler.clear();
             link.copies_to_agent.clear();
             link.copies_to_scheduler.clear();
-            self.with_agent(index, |agent| {
+            self.with_agent(index, acts::DISCONNECT, |agent| {
                 agent.disconnected();
                 Vec::new()
             });
@@ -454,16 +467,16 @@ impl World {
             known.journal = row.journal_id;
         }
         let life = self.scheduler.life + 1;
-        let (scheduler, effects) = Scheduler::start(&self.disk, life);
+        let (scheduler, said) = Scheduler::start(&self.disk, life);
         self.scheduler = Arc::new(scheduler);
-        self.carry_out(effects);
+        self.carry_out(&said);
     }
 
     /// The head of what is on its way to the agent is lost. The planted network acknowledges it nevertheless.
     pub fn lose_to_agent(&mut self, index: usize, plant: Option<Plant>) {
         let Some(message) = self.links[index].to_agent.pop_front() else { return };
         if let (Some(Plant::AcknowledgesForOthers), SchedulerMessage::Confirm { booking, .. }) =
-            (plant, &message.0)
+            (plant, &message.what)
         {
             let ack = AgentMessage::Ack {
                 participant: name(index),
@@ -472,21 +485,22 @@ impl World {
                 revision: booking.revision,
                 sequence: 0,
             };
-            let lanes = self.lanes(&ack);
-            self.links[index].to_scheduler.push_back(Arc::new((ack, lanes)));
+            self.links[index].to_scheduler.push_back(carried(ack, &self.scheduler.labels));
         }
     }
 
     pub fn scheduler_timer(&mut self) {
-        let Some(at) = self.scheduler.core.poll_timeout() else { return };
-        let scheduler = Arc::make_mut(&mut self.scheduler);
-        scheduler.mono = scheduler.mono.max(at);
-        self.input(Input::Timeout);
+        if self.scheduler.core.poll_timeout().is_none() {
+            return;
+        }
+        let scheduler = Arc::clone(&self.scheduler);
+        let said = self.scheduler_becomes(exact(&"timer"), || scheduler.after_timer());
+        self.carry_out(&said);
     }
 
     pub fn agent_timer(&mut self, index: usize) {
         let Some(at) = self.agents[index].next_timer() else { return };
-        self.with_agent(index, |agent| {
+        self.with_agent(index, acts::TIMER, |agent| {
             agent.mono = agent.mono.max(at);
             agent.timeout()
         });
@@ -544,8 +558,10 @@ impl World {
     pub fn parts(&self) -> Vec<u64> {
         let least = |lanes: Lanes| lanes.into_iter().min().unwrap_or_default();
         let agents = self.agents.iter().enumerate().take(self.participants);
-        let agents = agents.map(|(index, agent)| least(fingerprint::of_participant(index, agent.lanes)));
-        let scheduler = least(fingerprint::chain(self.scheduler.lanes, self.disk.lanes));
+        let agents = agents.map(|(index, agent)| {
+            least(fingerprint::of_participant(index, agent.lanes(&self.scheduler.labels)))
+        });
+        let scheduler = least(fingerprint::chain(self.scheduler.lanes(), self.disk.lanes()));
         agents.chain([scheduler]).collect()
     }
 
@@ -554,18 +570,18 @@ impl World {
     pub fn fingerprint(&self) -> (u64, u64) {
         let mut all: Lanes = [0; LANES];
         for (index, (agent, link)) in self.agents.iter().zip(&self.links).enumerate() {
-            let mut one = agent.lanes;
+            let mut one = agent.lanes(&self.scheduler.labels);
             let mut chain = |next: Lanes| one = fingerprint::chain(one, next);
-            link.to_agent.iter().for_each(|m| chain(m.1));
+            link.to_agent.iter().for_each(|m| chain(m.lanes));
             chain([1; LANES]);
-            link.to_scheduler.iter().for_each(|m| chain(m.1));
+            link.to_scheduler.iter().for_each(|m| chain(m.lanes));
             chain([2; LANES]);
-            link.copies_to_agent.iter().for_each(|m| chain(m.1));
+            link.copies_to_agent.iter().for_each(|m| chain(m.lanes));
             chain([3; LANES]);
-            link.copies_to_scheduler.iter().for_each(|m| chain(m.1));
+            link.copies_to_scheduler.iter().for_each(|m| chain(m.lanes));
             for (session, said) in &link.gone {
                 chain([session.0 / 10 + 2; LANES]);
-                said.iter().for_each(|m| chain(m.1));
+                said.iter().for_each(|m| chain(m.lanes));
             }
             chain([link.session.map_or(0, |s| s.0 / 10); LANES]);
             chain([link.sessions; LANES]);
@@ -576,10 +592,10 @@ impl World {
             chain(cast);
             all = fingerprint::add(all, fingerprint::of_participant(index, one));
         }
-        all = fingerprint::chain(all, self.scheduler.lanes);
-        all = fingerprint::chain(all, self.disk.lanes);
+        all = fingerprint::chain(all, self.scheduler.lanes());
+        all = fingerprint::chain(all, self.disk.lanes());
         for (_, operation) in &self.waiting {
-            all = fingerprint::chain(all, operation.1);
+            all = fingerprint::chain(all, operation.lanes);
         }
         let rest = self.lanes(&(&self.requests, &self.asked, &self.left));
         all = fingerprint::chain(all, rest);

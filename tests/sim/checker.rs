@@ -25,8 +25,6 @@ struct Registration {
     journal: String,
     sequence: u64,
     origin: Origin,
-    /// Streams that it was taken off by a newer one.
-    taken_off: BTreeSet<SessionId>,
 }
 
 /// What a message was to the scheduler.
@@ -130,7 +128,6 @@ impl Checker {
                 journal: row.journal_id.clone(),
                 sequence: row.journal_sequence,
                 origin: Origin::default(),
-                taken_off: BTreeSet::new(),
             };
             (row.id.clone(), registration)
         };
@@ -167,11 +164,11 @@ impl Checker {
 
     fn registered(&mut self, session: SessionId, register: &Register) -> Heard {
         let known = self.registrations.entry(register.participant.clone()).or_default();
-        let elsewhere = known.session.is_some_and(|spoken| spoken != session);
-        if register.origin.is_late(&known.origin) || elsewhere && known.taken_off.contains(&session) {
+        // A stream that was opened before the one that speaks.
+        let older = known.session.is_some_and(|speaks| speaks > session);
+        if register.origin.is_late(&known.origin) || older {
             return Heard::Stale;
         }
-        known.taken_off.extend(known.session.filter(|_| elsewhere));
         let same_journal = !register.journal_id.is_empty() && known.journal == register.journal_id;
         let same = same_journal && known.sequence <= register.journal_sequence;
         known.origin.clone_from(&register.origin);

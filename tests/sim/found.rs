@@ -25,6 +25,9 @@ struct Small {
     now: Now,
 }
 
+/// The stream that is there from the beginning.
+const FIRST: SessionId = SessionId(1);
+
 fn start() -> Now {
     Now { mono: Mono::default(), wall: midnight() }
 }
@@ -40,7 +43,7 @@ impl Small {
     }
 
     fn says(&mut self, message: AgentMessage) {
-        let effects = self.core.handle(self.now, Input::Agent(SessionId(1), message));
+        let effects = self.core.handle(self.now, Input::Agent(FIRST, message));
         self.carry_out(effects);
     }
 
@@ -77,10 +80,10 @@ impl Small {
         self.takes(Input::Timeout);
     }
 
-    /// Both come in before the store answers anything.
-    fn says_both(&mut self, first: AgentMessage, second: AgentMessage) {
-        let mut effects = self.core.handle(self.now, Input::Agent(SessionId(1), first));
-        effects.extend(self.core.handle(self.now, Input::Agent(SessionId(1), second)));
+    /// Both come in over this stream before the store answers anything.
+    fn says_both(&mut self, stream: SessionId, first: AgentMessage, second: AgentMessage) {
+        let mut effects = self.core.handle(self.now, Input::Agent(stream, first));
+        effects.extend(self.core.handle(self.now, Input::Agent(stream, second)));
         self.carry_out(effects);
     }
 
@@ -164,7 +167,7 @@ fn a_new_life_of_a_journal_that_registers_twice_is_still_a_new_life() {
     let attempt = small.asks_for_one_of_two();
     small.says(withdraws(&attempt));
     assert_eq!(small.core.undelivered_count(), 1, "a release to the older life");
-    small.says_both(registers(0), registers(0));
+    small.says_both(SessionId(2), registers(0), registers(0));
     assert_eq!(small.core.undelivered_count(), 0, "it concerns nobody any more");
 }
 

@@ -326,8 +326,6 @@ pub struct Coordinator {
     random: Random,
     participants: BTreeMap<ParticipantId, Known>,
     sessions: HashMap<SessionId, BTreeSet<ParticipantId>>,
-    /// Those for whom a newer stream spoke after this one.
-    taken_off: HashMap<SessionId, BTreeSet<ParticipantId>>,
     live: HashMap<MeetingId, Live>,
     requests: HashMap<RequestId, MeetingId>,
     /// Requests whose id is being looked up, with everyone who sent the same one.

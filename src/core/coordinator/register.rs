@@ -51,16 +51,15 @@ pub(super) struct Admission {
 impl Coordinator {
     pub(super) fn register(&mut self, now: Now, session: SessionId, register: Register) {
         let participant = register.participant.clone();
-        let taken_off = self.taken_off.get(&session).is_some_and(|who| who.contains(&participant));
-        let elsewhere =
-            |known: &Known| known.connected.as_ref().is_some_and(|connected| connected.session != session);
+        let newer =
+            |known: &Known| known.connected.as_ref().is_some_and(|connected| connected.session > session);
         if let Some(known) = self
             .participants
             .get(&participant)
-            .filter(|known| register.origin.is_late(&known.origin) || taken_off && elsewhere(known))
+            .filter(|known| register.origin.is_late(&known.origin) || newer(known))
         {
-            // The same process has registered since: nobody listens on this stream any more, or it says it twice. Or it
-            // was said before it was heard that a newer stream speaks: what follows it was too.
+            // The same process has registered since: nobody listens on this stream any more, or it says it twice. Or a
+            // stream that was opened later speaks: whoever spoke over this one may be dead, and so may what follows.
             self.counters.stale += 1;
             let here = known.connected.as_ref().is_some_and(|connected| connected.session == session);
             let superseded = SchedulerMessage::Superseded { epoch: known.row.epoch };
@@ -83,7 +82,9 @@ impl Coordinator {
         let new_lineage = settled != Some(row.lineage);
         let other = before.is_none_or(|before| before.lineage != row.lineage);
         let connected = self.participants.get(&participant).and_then(|known| known.connected.as_ref());
-        let same_stream = connected.is_some_and(|connected| connected.session == session);
+        // A repetition that comes before the first one is read stands for it.
+        let same_stream = connected.is_some_and(|connected| connected.session == session)
+            && self.registering.get(&participant).is_none_or(|first| first.same_stream);
         self.leave_session(now, session, &participant, row.epoch);
         let connected = Connected {
             session,
@@ -248,7 +249,6 @@ impl Coordinator {
         let Some(known) = self.participants.get_mut(participant) else { return };
         let Some(connected) = known.connected.take() else { return };
         if connected.session != newer {
-            self.taken_off.entry(connected.session).or_default().insert(participant.clone());
             if let Some(members) = self.sessions.get_mut(&connected.session) {
                 members.remove(participant);
             }
@@ -569,7 +569,6 @@ impl Coordinator {
 
     /// A stream is gone, and with it everyone on it. What they promised stands.
     pub(super) fn session_closed(&mut self, now: Now, session: SessionId) {
-        self.taken_off.remove(&session);
         for participant in self.sessions.remove(&session).unwrap_or_default() {
             self.gone(now, &participant);
         }

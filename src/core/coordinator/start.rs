@@ -58,7 +58,6 @@ impl Coordinator {
             connecting: BTreeSet::new(),
             reading_promises: BTreeSet::new(),
             along: HashMap::new(),
-            taken_off: HashMap::new(),
             waiting: BTreeSet::new(),
             changing: BTreeMap::new(),
             aborting: BTreeSet::new(),
