@@ -9,6 +9,8 @@ mod changes;
 mod desk;
 #[path = "machines/displacing.rs"]
 mod displacing;
+#[path = "machines/lies.rs"]
+mod lies;
 #[path = "machines/looking.rs"]
 mod looking;
 #[path = "machines/registration.rs"]

@@ -227,16 +227,23 @@ pub fn aborts_are_needed(row: &AttemptRow, entry: &AttemptLogEntry) -> Option<Vi
     (lost && enough && somebody).then(|| violation("L3", what()))
 }
 
-/// L3: an attempt that was pushed away gave way to one of higher rank that was HOLDING. `store` is as it was
-/// before.
+/// L3: an attempt that was pushed away gave way to one of higher rank that was HOLDING, at the same time, for somebody whom
+/// both ask. Occurrences of a series give way together, so of these only the rank counts. `store` is as it was before.
 pub fn pushed_by_higher_rank(
     store: &StoreView,
     row: &AttemptRow,
     entry: &AttemptLogEntry,
 ) -> Option<Violation> {
     let pushed = entry.outcome == AttemptOutcome::HeldByOther && entry.message.contains("of higher rank");
-    let higher = |other: &&AttemptRow| other.state == AttemptState::Holding && other.rank > row.rank;
-    let what = || format!("{} was pushed away, and nothing of higher rank was HOLDING", row.attempt);
+    let in_its_way = |other: &AttemptRow| {
+        row.series.is_some()
+            || other.asked.iter().any(|participant| row.asks_for(participant, &other.blocked))
+    };
+    let higher = |other: &&AttemptRow| {
+        other.state == AttemptState::Holding && other.rank > row.rank && in_its_way(other)
+    };
+    let what =
+        || format!("{} was pushed away, and nothing of higher rank in its way was HOLDING", row.attempt);
     (pushed && !store.attempts.values().any(|other| higher(&other))).then(|| violation("L3", what()))
 }
 

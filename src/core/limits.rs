@@ -147,8 +147,10 @@ pub const SESSION_QUEUE: usize = 65_536;
 pub const SESSION_UNSETTLED: u32 = 1_024;
 /// How many reported promises weigh as much as one message.
 pub const PROMISES_PER_MESSAGE: usize = 8;
-/// Most participants on one stream.
+/// Most participants that join one stream, in all its life.
 pub const PARTICIPANTS_PER_SESSION: usize = 100_000;
+/// Most participants that are known, connected or not.
+pub const PARTICIPANTS: usize = 1_000_000;
 /// Most free ranges in one answer.
 pub const FREE_RANGES: usize = 10_000;
 /// Highest cost that an agent may quote.
@@ -175,6 +177,9 @@ pub const GENERATION_STEP: u64 = 4_096;
 /// From here on no agent is believed that says that it has seen a store of this generation. A store gets there after half a
 /// million lives at the earliest, and as many are left beyond.
 pub const GENERATION_BELIEVED: u32 = 1 << 31;
+/// Furthest that one registration takes the store's generation on. A store that is put back has missed a few lives; a number
+/// that is much further is made up, and a few of those would use all lives up.
+pub const GENERATION_JUMP: u32 = 1 << 22;
 /// Requests and watches that one caller may have open, unless configured otherwise.
 pub const REQUESTS_PER_CALLER: usize = 2_000;
 /// Most transactions in one commit group.
@@ -192,5 +197,7 @@ const _: () = {
     assert!(DEADLINE_DEFAULT.as_millis() < DEADLINE_MAX.as_millis());
     assert!(DURATION_MIN.as_millis() < DURATION_MAX.as_millis());
     assert!(ATTENDEES <= ATTEMPT_LOG_OUTCOMES);
+    assert!(PARTICIPANTS_PER_SESSION <= PARTICIPANTS);
+    assert!(GENERATION_STEP < GENERATION_JUMP as u64);
     assert!(WINDOW_DEFAULT.as_millis() < WINDOW_MAX.as_millis());
 };

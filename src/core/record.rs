@@ -57,6 +57,13 @@ pub struct AttemptRow {
     pub series: Option<Arc<Recurrence>>,
 }
 
+impl AttemptRow {
+    /// Whether it asks this participant to hold anything of this time.
+    pub fn asks_for(&self, participant: &ParticipantId, time: &TimeRange) -> bool {
+        self.blocked.overlaps(time) && self.asked.contains(participant)
+    }
+}
+
 /// One participant of one booked meeting: their time is taken (I1).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BookingRow {

@@ -175,9 +175,10 @@ struct Engine {
     /// Of the streams whose messages caused what is gathered, and what is on its way to the disk.
     permits: Vec<OwnedSemaphorePermit>,
     committing_permits: Vec<OwnedSemaphorePermit>,
-    /// Of those who registered, until what the store has of them is read: a stream that registers anew before that would
-    /// have it read from the beginning, over and over.
-    registering: Vec<(Vec<ParticipantId>, OwnedSemaphorePermit)>,
+    /// Of those who registered over a stream, until what the store has of them is read: a stream that registers anew before
+    /// that would have it read from the beginning, over and over. Whoever registers over another stream meanwhile is that
+    /// one's to wait for.
+    registering: Vec<(SessionId, Vec<ParticipantId>, OwnedSemaphorePermit)>,
     next_ticket: u64,
     /// Where the agent's message stands that the core is being told.
     place: Place,
@@ -291,9 +292,9 @@ impl Engine {
                     };
                     self.handle(input);
                 }
-                for (registering, permit) in std::mem::take(&mut self.registering) {
-                    if registering.iter().any(|id| self.is_registering(id)) {
-                        self.registering.push((registering, permit));
+                for (over, registering, permit) in std::mem::take(&mut self.registering) {
+                    if registering.iter().any(|id| self.is_registering(id, over)) {
+                        self.registering.push((over, registering, permit));
                     } else if !self.gathered.is_empty() {
                         self.permits.push(permit);
                     }
@@ -382,8 +383,8 @@ impl Engine {
                         self.handle(Input::Agent(id, message));
                     }
                 }
-                if registering.iter().any(|id| self.is_registering(id)) {
-                    self.registering.push((registering, permit));
+                if registering.iter().any(|participant| self.is_registering(participant, id)) {
+                    self.registering.push((id, registering, permit));
                 } else if !self.gathered.is_empty() {
                     self.permits.push(permit);
                 }
@@ -395,8 +396,8 @@ impl Engine {
         }
     }
 
-    fn is_registering(&self, participant: &ParticipantId) -> bool {
-        self.core.as_ref().is_some_and(|core| core.is_registering(participant))
+    fn is_registering(&self, participant: &ParticipantId, over: SessionId) -> bool {
+        self.core.as_ref().is_some_and(|core| core.is_registering(participant, over))
     }
 
     fn vitals(&self, limit: usize) -> Vitals {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use quorate::core::coordinator::{Command, Input, Refused, Reply, ScheduleRequest};
+use quorate::core::coordinator::{Change, Command, Input, Refused, Reply, ScheduleRequest};
 use quorate::core::ids::{Attempt, Ticket};
 use quorate::core::limits;
 use quorate::core::message::{AckKind, NoticeKind, Refusal, ReleaseCause, SchedulerMessage};
@@ -381,6 +381,27 @@ fn a_move_under_way_goes_on_if_the_displacing_decision_is_refused() {
     assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
 }
 
+/// What was said to it while it was suspended counts.
+#[test]
+fn a_vote_for_a_move_that_comes_during_the_displacing_decision_is_not_lost() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let old = book(&mut desk, hour(0), yielding(&["bob"]));
+    let moving = desk.command(to(&old, hour(2)));
+    let open = desk.hold().attempt;
+    at(&mut desk, hour(0), urgent(&["+alice", "+bob"], 1));
+    let hold = desk.hold();
+    desk.grants("bob", &hold.attempt);
+    desk.slow = true;
+    desk.register_as("alice", "another journal", 1, &[], &[]);
+    desk.grants("alice", &hold.attempt);
+    desk.grants("bob", &open);
+    desk.slow = false;
+    desk.commit();
+    assert_ne!(desk.state(&hold.attempt), AttemptState::Committed);
+    assert_eq!(desk.answer(moving).slot, Some(hour(2)));
+    assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
+}
+
 #[test]
 fn a_meeting_cancelled_meanwhile_is_not_displaced() {
     let mut desk = Desk::new(&["alice", "bob"]);
@@ -518,4 +539,28 @@ fn a_move_called_off_before_its_confirm_releases_what_it_replaced() {
     desk.acks("alice", &new, AckKind::Release);
     desk.acks("alice", &old, AckKind::Release);
     assert_eq!((desk.undelivered(), desk.core.undelivered_count()), (Vec::new(), 0));
+}
+
+/// The same if the meeting's details were changed in between: the newer confirm does all that the unheard one does.
+#[test]
+fn new_details_before_the_confirm_was_heard_still_drop_what_it_displaced() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let old = book(&mut desk, hour(0), yielding(&["alice", "bob"]));
+    desk.schedule(urgent(&["alice"], 1));
+    let query = desk.query();
+    desk.free("alice", &query, &[hour(0)]);
+    let new = desk.hold().attempt;
+    desk.grants("alice", &new);
+    let change = Change { title: Some("retrospective".into()), ..Change::default() };
+    desk.sent.clear();
+    desk.command(Command::Update { meeting: new.meeting.clone(), version: None, change, options: options() });
+    let dropped = desk.sent.iter().find_map(|(_, message)| match message {
+        SchedulerMessage::Confirm { booking, displaces } if booking.attempt == new => Some(displaces.clone()),
+        _ => None,
+    });
+    assert_eq!(dropped.as_deref(), Some(std::slice::from_ref(&old)));
+    desk.sent.clear();
+    desk.withdraws("alice", &new);
+    let told = desk.released(&old);
+    assert_eq!(told.last(), Some(&("alice".to_owned(), ReleaseCause::Displaced)), "{told:?}");
 }

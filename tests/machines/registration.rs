@@ -231,6 +231,51 @@ fn what_a_restored_journal_has_too_much_goes_before_what_it_lacks_comes() {
     assert_eq!(desk.released(&old).len(), 1, "and once");
 }
 
+/// An agent that hears what it lacks first finds that it clashes with what it has too much, and leaves the meeting that stands.
+#[test]
+fn what_a_restored_journal_was_taken_out_of_goes_before_what_it_lacks_comes() {
+    for held in [false, true] {
+        let mut desk = Desk::new(&["alice", "bob"]);
+        let old = desk.book(hour(0), &["alice?", "bob"]);
+        let row = desk.row(&old);
+        desk.withdraws("alice", &old);
+        desk.acks("alice", &old, AckKind::Release);
+        let new = desk.book(hour(0), &["alice"]);
+        desk.sent.clear();
+        match held {
+            true => desk.register("alice", 0, &[&row], &[]),
+            false => desk.register("alice", 0, &[], &[&row]),
+        }
+        let position = |wanted: &dyn Fn(&SchedulerMessage) -> bool| {
+            desk.sent.iter().position(|(_, message)| wanted(message)).expect("it was sent")
+        };
+        let released =
+            position(&|m| matches!(m, SchedulerMessage::Release { attempt, .. } if *attempt == old));
+        let registered = position(
+            &|m| matches!(m, SchedulerMessage::Registered(r) if r.bookings.iter().any(|b| b.attempt == new)),
+        );
+        assert!(released < registered, "{:?}", desk.sent);
+        assert_eq!(desk.released(&old), [("alice".to_owned(), ReleaseCause::Withdrawn)]);
+    }
+}
+
+/// Found by the simulated world (seed 268): a journal's new life registers, and its host dies before it hears what it lacks.
+#[test]
+fn what_was_never_heard_is_not_lost() {
+    let mut desk = Desk::new(&["alice"]);
+    let attempt = desk.book(hour(0), &["alice"]);
+    desk.acks("alice", &attempt, AckKind::Confirm);
+    desk.register_as("alice", "another journal", 0, &[], &[]);
+    assert_eq!(installed(&desk), std::slice::from_ref(&attempt));
+    desk.sent.clear();
+    desk.register_as("alice", "another journal", 0, &[], &[]);
+    assert_eq!(installed(&desk), std::slice::from_ref(&attempt));
+    assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
+    desk.acks("alice", &attempt, AckKind::Confirm);
+    desk.register_as("alice", "another journal", 5, &[], &[]);
+    assert_eq!(desk.alarms.len(), 1, "that is: {:?}", desk.alarms);
+}
+
 #[test]
 fn a_restored_journal_gets_the_newer_details_of_what_it_has() {
     let mut desk = Desk::new(&["alice"]);

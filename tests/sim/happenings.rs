@@ -124,7 +124,7 @@ impl World {
         let disk = copy.unwrap_or_else(|| self.agents[agent].disk.clone());
         let (index, who) = (self.agents.len(), self.agents[agent].who);
         self.trace.line(self.now, format_args!("p{who} has a second process, on host {host}"));
-        self.explained.participants.insert(format!("p{who}"));
+        self.explained.doubled(&format!("p{who}"));
         self.agents.push(self.agents[agent].twin(host, disk));
         self.hosts.push(Host {
             agents: vec![index],

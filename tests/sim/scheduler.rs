@@ -180,6 +180,11 @@ impl World {
                     if matches!(message, SchedulerMessage::Superseded { .. }) {
                         self.tally.saw("an older stream was superseded");
                     }
+                    if matches!(message, SchedulerMessage::Registered(_))
+                        && self.scheduler.current == Some(life)
+                    {
+                        to.iter().for_each(|who| self.explained.settled(who.as_str()));
+                    }
                     self.send_to_agents(session, &to, &message);
                 }
                 Effect::Reject(_, participant, why) => {
@@ -190,7 +195,7 @@ impl World {
                 Effect::Alarm(text) => {
                     self.trace.line(self.now, format_args!("ALARM {text}"));
                     // An older process that is about to be fenced off reads what the newer one wrote.
-                    if !self.explained.is_about(&text) && self.scheduler.current == Some(life) {
+                    if !self.explained.alarm(&text) && self.scheduler.current == Some(life) {
                         self.broken.push(format!("alarm: {text}"));
                     }
                 }
@@ -444,7 +449,7 @@ impl World {
         if self.checker.restored(view) {
             self.tally.saw("a restored store lost a decision");
         }
-        self.explained.store = true;
+        (0..self.truth.len()).for_each(|who| self.explained.lost(&format!("p{who}")));
         for life in self.scheduler.processes.keys().copied().collect::<Vec<_>>() {
             self.end_process(life);
         }

@@ -33,7 +33,7 @@ impl World {
                 Heard::NewLineage => self.tally.saw("a journal began a new life"),
                 // What it lacks is missed, though only its registration is old.
                 Heard::WentBack => {
-                    self.explained.participants.insert(message.participant().to_string());
+                    self.explained.lost(message.participant().as_str());
                 }
                 Heard::Stale => self.tally.saw("a message came over an older stream"),
                 Heard::Counted => {}
@@ -231,7 +231,7 @@ impl World {
                 self.tally.saw("a restored journal still had a hold");
             }
         }
-        self.explained.participants.insert(format!("p{}", self.agents[index].who));
+        self.explained.lost(&format!("p{}", self.agents[index].who));
         self.agents[index].lose_journal(copy);
     }
 }

@@ -121,19 +121,48 @@ pub struct World {
     pub(super) copies: BTreeMap<usize, Journal>,
 }
 
-/// What explains an alarm.
+/// What explains an alarm: a journal or the store that is not what it was. An explanation holds until the participant's
+/// registration was settled without one more alarm; then everything is as it should be, and the next one needs another.
 #[derive(Default)]
 pub(super) struct Explained {
-    /// The store was restored from an older copy: it may lack what anybody has.
-    pub store: bool,
-    /// Their journal was lost, doubled or put back: alarms about these and about nobody else.
-    pub participants: BTreeSet<String>,
+    /// Their journal was lost or put back, or the store was.
+    by_a_loss: BTreeSet<String>,
+    /// Two processes speak for them in turn, each with a journal of its own, which lacks what the other one promised.
+    by_a_twin: BTreeSet<String>,
+    /// About whom an alarm was raised since their last registration was settled.
+    alarmed: BTreeSet<String>,
 }
 
 impl Explained {
-    pub fn is_about(&self, alarm: &str) -> bool {
+    /// Differences that a loss explains. Whatever else raises an alarm, nothing explains.
+    const DIFFERENCES: [&str; 4] = [
+        "of the store: this one",
+        "has booked what is undecided",
+        "has bookings that are not known",
+        "lost bookings from its journal",
+    ];
+
+    pub fn lost(&mut self, who: &str) {
+        self.by_a_loss.insert(who.to_owned());
+    }
+
+    pub fn doubled(&mut self, who: &str) {
+        self.by_a_twin.insert(who.to_owned());
+    }
+
+    /// An alarm is raised; whether it is explained.
+    pub fn alarm(&mut self, alarm: &str) -> bool {
         let about = alarm.split([' ', ':']).next().unwrap_or_default();
-        self.store || self.participants.contains(about)
+        self.alarmed.insert(about.to_owned());
+        let difference = Self::DIFFERENCES.iter().any(|words| alarm.contains(words));
+        difference && (self.by_a_loss.contains(about) || self.by_a_twin.contains(about))
+    }
+
+    /// A registration was settled.
+    pub fn settled(&mut self, who: &str) {
+        if !self.alarmed.remove(who) {
+            self.by_a_loss.remove(who);
+        }
     }
 }
 

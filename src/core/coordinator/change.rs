@@ -219,7 +219,9 @@ impl Coordinator {
         let mut writes = vec![Write::Meeting(Box::new(draft.clone())), event(EventKind::Updated, &draft)];
         let mut deliveries = Vec::new();
         for participant in staying {
-            let body = DeliveryBody::Confirm { booking: booking.clone(), displaces: Vec::new() };
+            // It takes the place of a confirm that may not have been heard, and has to do all that that one does.
+            let displaces = row.displaces.clone();
+            let body = DeliveryBody::Confirm { booking: booking.clone(), displaces };
             deliveries.push(deliver(participant, body));
         }
         let attended = |p: &&&ParticipantId| before(p).is_some_and(|o| o.status == AttendeeStatus::Attending);

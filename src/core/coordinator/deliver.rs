@@ -259,7 +259,8 @@ impl Coordinator {
             return self.send_delivery(now, participant, attempt);
         }
         let (participant, attempt) = (participant.clone(), attempt.clone());
-        let Some((row, meeting)) = found else {
+        // Nor is anything kept for somebody who was never asked for it.
+        let Some((row, meeting)) = found.filter(|(row, _)| row.asked.contains(&participant)) else {
             return self.release_unknown(participant, attempt, ReleaseCause::Aborted);
         };
         let joins = planted(Planted::CommitSetRecomputed);

@@ -216,6 +216,8 @@ impl Coordinator {
                         let attempt = holding.row.attempt.clone();
                         live.phase = Phase::Holding(holding);
                         self.vote_timeout(now, id);
+                        // With the votes that came in meanwhile.
+                        self.evaluate(now, &attempt);
                         self.push_again(now, &attempt);
                     }
                     // An answer may have come in meanwhile: everyone is asked anew.

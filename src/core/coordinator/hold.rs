@@ -18,6 +18,11 @@ impl Coordinator {
         let holding = match &self.live.get(&attempt.meeting)?.phase {
             Phase::Holding(holding) => holding,
             Phase::Writing { next: Next::Hold | Next::Decide(..), holding: Some(holding), .. } => holding,
+            // Suspended, and perhaps soon to go on: what is said meanwhile counts.
+            Phase::Writing { next: Next::Displaced(was), .. } => match &**was {
+                Phase::Holding(holding) => holding,
+                _ => return None,
+            },
             _ => return None,
         };
         (holding.row.attempt == *attempt).then_some(&**holding)
@@ -27,6 +32,10 @@ impl Coordinator {
         let holding = match &mut self.live.get_mut(&attempt.meeting)?.phase {
             Phase::Holding(holding) => holding,
             Phase::Writing { next: Next::Hold | Next::Decide(..), holding: Some(holding), .. } => holding,
+            Phase::Writing { next: Next::Displaced(was), .. } => match &mut **was {
+                Phase::Holding(holding) => holding,
+                _ => return None,
+            },
             _ => return None,
         };
         (holding.row.attempt == *attempt).then_some(holding)
@@ -138,10 +147,18 @@ impl Coordinator {
         let ballot = match holding.ballots.get_mut(&participant) {
             Some(ballot @ (Ballot::Waiting | Ballot::No(_) | Ballot::Pushing(_))) => ballot,
             Some(Ballot::Yes) => return,
-            Some(Ballot::Struck) | None => {
+            Some(Ballot::Struck) => {
                 self.counters.stale += 1;
                 if vote == Vote::Granted {
                     self.release_one(now, participant, attempt, ReleaseCause::NotNeeded);
+                }
+                return;
+            }
+            // Never asked.
+            None => {
+                self.counters.stale += 1;
+                if vote == Vote::Granted {
+                    self.release_unknown(participant, attempt, ReleaseCause::NotNeeded);
                 }
                 return;
             }
@@ -169,7 +186,10 @@ impl Coordinator {
     ) {
         let Some(holding) = self.holding(&attempt) else { return };
         let (blocked, rank) = (holding.row.blocked, holding.row.rank.clone());
-        let by = by.or_else(|| self.infer_blocker(&participant, &attempt, &blocked));
+        // Only what this participant was asked to hold, at this time, can be in its way: whoever names another hold would
+        // have other people's meetings given up.
+        let theirs = |by: &Attempt| self.holding(by).is_none_or(|h| h.row.asks_for(&participant, &blocked));
+        let by = by.filter(theirs).or_else(|| self.infer_blocker(&participant, &attempt, &blocked));
         let Some(by) = by else {
             return self.refused(now, &participant, &attempt, Refusal::Held(None));
         };
@@ -291,6 +311,9 @@ impl Coordinator {
     /// where they can.
     pub(super) fn resolve(&mut self, now: Now, participant: ParticipantId, attempt: Attempt) {
         self.counters.resolved += 1;
+        if self.holding(&attempt).is_some_and(|h| !h.row.asked.contains(&participant)) {
+            return self.release_unknown(participant, attempt, ReleaseCause::Aborted);
+        }
         if self.is_open(&attempt) {
             self.strike(now, &participant, &attempt);
             if self.is_open(&attempt) {

@@ -325,7 +325,7 @@ pub struct Coordinator {
     incarnation: String,
     random: Random,
     participants: BTreeMap<ParticipantId, Known>,
-    sessions: HashMap<SessionId, BTreeSet<ParticipantId>>,
+    sessions: HashMap<SessionId, register::Members>,
     live: HashMap<MeetingId, Live>,
     requests: HashMap<RequestId, MeetingId>,
     /// Requests whose id is being looked up, with everyone who sent the same one.
@@ -412,9 +412,10 @@ impl Coordinator {
         self.live.len()
     }
 
-    /// Whether a registration of this participant waits for what the store has of it.
-    pub fn is_registering(&self, participant: &ParticipantId) -> bool {
-        self.registering.contains_key(participant)
+    /// Whether a registration of this participant that came over this stream waits for what the store has of it. One that
+    /// came over another stream since has taken its place.
+    pub fn is_registering(&self, participant: &ParticipantId, over: SessionId) -> bool {
+        self.registering.get(participant).is_some_and(|registering| registering.is_over(over))
     }
 
     /// How many confirms and releases are not acknowledged.

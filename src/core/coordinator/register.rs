@@ -22,6 +22,35 @@ pub(super) struct Registering {
     reported: Reported,
 }
 
+impl Registering {
+    pub(super) fn is_over(&self, session: SessionId) -> bool {
+        self.session == session
+    }
+}
+
+/// For whom a stream speaks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Members {
+    now: BTreeSet<ParticipantId>,
+    /// How often somebody joined: whoever comes and goes under names without end is to find one, too.
+    joined: usize,
+}
+
+impl Members {
+    /// Whether there is room for this participant.
+    fn admit(&mut self, participant: &ParticipantId) -> bool {
+        if self.now.contains(participant) {
+            return true;
+        }
+        let room = self.joined < limits::PARTICIPANTS_PER_SESSION;
+        if room {
+            self.joined += 1;
+            self.now.insert(participant.clone());
+        }
+        room
+    }
+}
+
 /// A registration that is on its way to the store, and what follows.
 #[derive(Clone, Debug)]
 pub(super) struct Admission {
@@ -68,11 +97,11 @@ impl Coordinator {
                 false => self.out.push(Effect::Send(session, vec![participant], superseded, None)),
             };
         }
-        let members = self.sessions.entry(session).or_default();
-        if !members.contains(&participant) && members.len() >= limits::PARTICIPANTS_PER_SESSION {
+        let room =
+            self.participants.len() < limits::PARTICIPANTS || self.participants.contains_key(&participant);
+        if !room || !self.sessions.entry(session).or_default().admit(&participant) {
             return self.out.push(Effect::Reject(session, participant, Rejected::TooManyParticipants));
         }
-        members.insert(participant.clone());
         self.check_generation(&register);
         let before = self.participants.get(&participant).map(|known| known.row.clone());
         let row = next_row(now, before.as_ref(), &register);
@@ -187,6 +216,10 @@ impl Coordinator {
             if let Some(registering) = self.registering.get_mut(&participant) {
                 promises.reported.append(&mut registering.reported);
             }
+            // What it was never asked for is none of its business, and is answered like what never was.
+            for found in promises.reported.values_mut() {
+                found.take_if(|(row, _)| !row.asked.contains(&participant));
+            }
             self.reconcile(now, &participant, epoch, promises);
         }
     }
@@ -232,7 +265,7 @@ impl Coordinator {
         ));
         // No store of ours gets there: a journal that is damaged, or not meant well. Followed, it would leave no room for
         // lives to come.
-        if seen >= limits::GENERATION_BELIEVED {
+        if seen >= limits::GENERATION_BELIEVED || seen - self.generation > limits::GENERATION_JUMP {
             return;
         }
         let next = seen + 1;
@@ -250,7 +283,7 @@ impl Coordinator {
         let Some(connected) = known.connected.take() else { return };
         if connected.session != newer {
             if let Some(members) = self.sessions.get_mut(&connected.session) {
-                members.remove(participant);
+                members.now.remove(participant);
             }
             let message = SchedulerMessage::Superseded { epoch };
             self.out.push(Effect::Send(connected.session, vec![participant.clone()], message, None));
@@ -333,7 +366,7 @@ impl Coordinator {
         if registering.new_lineage && !registering.same_stream {
             writes.extend(self.drop_releases(participant));
         }
-        self.settle_held(&registering, &promises, &mut admission);
+        self.settle_held(now, &registering, &promises, &mut admission);
         self.settle_booked(now, &registering, &promises, &mut admission);
         writes.extend(admission.over.iter().cloned().map(Write::Delivery));
         self.settle_missing(&registering, promises.booked, &mut admission, &mut writes);
@@ -357,6 +390,7 @@ impl Coordinator {
 
     fn settle_held(
         &self,
+        now: Now,
         registering: &Registering,
         promises: &ParticipantPromises,
         admission: &mut Admission,
@@ -375,7 +409,7 @@ impl Coordinator {
                 Some(_) => admission.again.push(attempt.clone()),
                 None if booked.contains(attempt) => {}
                 None if !promises.is_known(attempt) => admission.unknown.push(attempt.clone()),
-                None => admission.tell_or_release(promises, attempt),
+                None => admission.tell_or_release(now, promises, attempt),
             }
         }
         let held: BTreeSet<&Attempt> = registering.register.held.iter().map(|held| &held.attempt).collect();
@@ -414,7 +448,7 @@ impl Coordinator {
                 None => unknown.push(attempt),
                 Some(AttemptState::Holding) => undecided.push(attempt),
                 Some(AttemptState::Committed | AttemptState::Aborted | AttemptState::Superseded) => {
-                    admission.tell_or_release(promises, attempt);
+                    admission.tell_or_release(now, promises, attempt);
                 }
             }
         }
@@ -453,7 +487,10 @@ impl Coordinator {
             if reports(&booking.attempt) && !outdated || left.contains(&booking.attempt) {
                 continue;
             }
-            if !registering.new_lineage && !outdated {
+            // A confirm that was never acknowledged may never have been heard, like the answer to a registration that brought
+            // the booking to a journal in its new life.
+            let unheard = self.is_undelivered(participant, &booking.attempt);
+            if !registering.new_lineage && !outdated && !unheard {
                 lost.push(booking.attempt.clone());
             }
             let body = DeliveryBody::Confirm { booking: Arc::new(booking.clone()), displaces: Vec::new() };
@@ -528,9 +565,9 @@ impl Coordinator {
             self.tell(now, &participant, attempt);
         }
         for attempt in admission.unknown {
-            match self.holding(&attempt) {
-                None => self.settle(now, &participant, &attempt, None),
-                Some(_) => self.tell(now, &participant, attempt),
+            match self.holding(&attempt).is_some_and(|h| h.row.asked.contains(&participant)) {
+                false => self.settle(now, &participant, &attempt, None),
+                true => self.tell(now, &participant, attempt),
             }
         }
         for (attempt, reason) in admission.withdrawn_unknown {
@@ -562,14 +599,14 @@ impl Coordinator {
 
     pub(super) fn unregister(&mut self, now: Now, session: SessionId, participant: &ParticipantId) {
         if let Some(members) = self.sessions.get_mut(&session) {
-            members.remove(participant);
+            members.now.remove(participant);
         }
         self.gone(now, participant);
     }
 
     /// A stream is gone, and with it everyone on it. What they promised stands.
     pub(super) fn session_closed(&mut self, now: Now, session: SessionId) {
-        for participant in self.sessions.remove(&session).unwrap_or_default() {
+        for participant in self.sessions.remove(&session).unwrap_or_default().now {
             self.gone(now, &participant);
         }
     }
@@ -591,13 +628,17 @@ impl Coordinator {
 
 impl Admission {
     /// What is over for good is released with the registration itself; of everything else the store is asked.
-    fn tell_or_release(&mut self, promises: &ParticipantPromises, attempt: &Attempt) {
+    fn tell_or_release(&mut self, now: Now, promises: &ParticipantPromises, attempt: &Attempt) {
         let of_theirs = |row: &AttemptRow| row.commit_set.contains(&self.participant);
         let cause = match promises.row(attempt) {
             Some((row, _)) if row.state == AttemptState::Aborted => ReleaseCause::Aborted,
             Some((row, state)) if row.state == AttemptState::Superseded => deliver::superseded_by(*state),
             Some((row, _)) if row.state == AttemptState::Committed && !of_theirs(row) => {
                 ReleaseCause::NotNeeded
+            }
+            // It left, or was taken out: callers have looked for its booking. What took place is told otherwise.
+            Some((row, _)) if row.state == AttemptState::Committed && row.blocked.end > now.wall => {
+                ReleaseCause::Withdrawn
             }
             _ => return self.tell.push(attempt.clone()),
         };
