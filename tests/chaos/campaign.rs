@@ -250,3 +250,17 @@ async fn killed_and_frozen_at_random_moments() {
     ));
     verdict(&findings, folder, what);
 }
+
+/// What the program logs of a state that must not be is found, in each of its logs, and nothing else is taken for it.
+#[test]
+fn an_alarm_in_a_log_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let line = "2034-07-10T09:00:00.000000Z ERROR quorate::engine::run: alice lost bookings from its journal alarm=true";
+    let log = |name: &str, lines: &[&str]| {
+        fs::write(folder.path().join(name), lines.join("\n")).expect("a log");
+    };
+    log("scheduler.log", &["an engine starts", line]);
+    log("agent-0.log", &["alarm=false", "nothing"]);
+    log("calls.jsonl", &[line]);
+    assert_eq!(alarms(folder.path()), [line]);
+}

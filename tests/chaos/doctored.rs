@@ -277,8 +277,12 @@ fn what_is_left_over_is_found() {
 #[test]
 fn what_stays_unknown_is_found() {
     let answered = || scheduled(Outcome::Answered(seen()));
+    let refused = || Outcome::Refused { code: "Unavailable".into(), reason: String::new() };
     let spoilt = [
         Sound::new().calls(&[scheduled(unknown())]),
+        // A refusal says nothing of what became of the first call.
+        Sound::new().calls(&[scheduled(unknown()), scheduled(refused())]),
+        Sound::new().calls(&[answered(), changed(Kind::Cancel, unknown()), changed(Kind::Cancel, refused())]),
         Sound::new().calls(&[answered(), changed(Kind::Cancel, unknown())]),
         Sound::new().calls(&[answered(), changed(Kind::Update, unknown()), changed(Kind::Get, unknown())]),
         // Asked twice, booked twice.

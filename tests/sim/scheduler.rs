@@ -180,10 +180,11 @@ impl World {
                     if matches!(message, SchedulerMessage::Superseded { .. }) {
                         self.tally.saw("an older stream was superseded");
                     }
-                    if matches!(message, SchedulerMessage::Registered(_))
-                        && self.scheduler.current == Some(life)
+                    if let (SchedulerMessage::Registered(answer), true) =
+                        (&message, self.scheduler.current == Some(life))
                     {
-                        to.iter().for_each(|who| self.explained.settled(who.as_str()));
+                        let lacked = !answer.bookings.is_empty();
+                        self.explained.settled(answer.participant.as_str(), session, lacked);
                     }
                     self.send_to_agents(session, &to, &message);
                 }
@@ -449,7 +450,8 @@ impl World {
         if self.checker.restored(view) {
             self.tally.saw("a restored store lost a decision");
         }
-        (0..self.truth.len()).for_each(|who| self.explained.lost(&format!("p{who}")));
+        let before = self.newest_stream();
+        (0..self.truth.len()).for_each(|who| self.explained.lost(&format!("p{who}"), before));
         for life in self.scheduler.processes.keys().copied().collect::<Vec<_>>() {
             self.end_process(life);
         }

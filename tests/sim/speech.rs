@@ -33,7 +33,8 @@ impl World {
                 Heard::NewLineage => self.tally.saw("a journal began a new life"),
                 // What it lacks is missed, though only its registration is old.
                 Heard::WentBack => {
-                    self.explained.lost(message.participant().as_str());
+                    let before = SessionId(session.0 - 1);
+                    self.explained.lost(message.participant().as_str(), before);
                 }
                 Heard::Stale => self.tally.saw("a message came over an older stream"),
                 Heard::Counted => {}
@@ -231,7 +232,8 @@ impl World {
                 self.tally.saw("a restored journal still had a hold");
             }
         }
-        self.explained.lost(&format!("p{}", self.agents[index].who));
+        let before = self.newest_stream();
+        self.explained.lost(&format!("p{}", self.agents[index].who), before);
         self.agents[index].lose_journal(copy);
     }
 }

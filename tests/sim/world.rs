@@ -122,11 +122,12 @@ pub struct World {
 }
 
 /// What explains an alarm: a journal or the store that is not what it was. An explanation holds until the participant's
-/// registration was settled without one more alarm; then everything is as it should be, and the next one needs another.
+/// registration was settled without one more alarm and lacked nothing; then everything is as it should be, and the next alarm
+/// needs another.
 #[derive(Default)]
 pub(super) struct Explained {
-    /// Their journal was lost or put back, or the store was.
-    by_a_loss: BTreeSet<String>,
+    /// Their journal was lost or put back, or the store was; and the last stream that there was before.
+    by_a_loss: BTreeMap<String, SessionId>,
     /// Two processes speak for them in turn, each with a journal of its own, which lacks what the other one promised.
     by_a_twin: BTreeSet<String>,
     /// About whom an alarm was raised since their last registration was settled.
@@ -142,8 +143,9 @@ impl Explained {
         "lost bookings from its journal",
     ];
 
-    pub fn lost(&mut self, who: &str) {
-        self.by_a_loss.insert(who.to_owned());
+    /// What comes over `before` and older streams may have been said before the loss.
+    pub fn lost(&mut self, who: &str, before: SessionId) {
+        self.by_a_loss.insert(who.to_owned(), before);
     }
 
     pub fn doubled(&mut self, who: &str) {
@@ -155,12 +157,13 @@ impl Explained {
         let about = alarm.split([' ', ':']).next().unwrap_or_default();
         self.alarmed.insert(about.to_owned());
         let difference = Self::DIFFERENCES.iter().any(|words| alarm.contains(words));
-        difference && (self.by_a_loss.contains(about) || self.by_a_twin.contains(about))
+        difference && (self.by_a_loss.contains_key(about) || self.by_a_twin.contains(about))
     }
 
-    /// A registration was settled.
-    pub fn settled(&mut self, who: &str) {
-        if !self.alarmed.remove(who) {
+    /// A registration over this stream was settled, and lacked something or not.
+    pub fn settled(&mut self, who: &str, over: SessionId, lacked: bool) {
+        let since = self.by_a_loss.get(who).is_some_and(|before| over > *before);
+        if !self.alarmed.remove(who) && !lacked && since {
             self.by_a_loss.remove(who);
         }
     }
@@ -175,6 +178,11 @@ pub struct Outcome {
 }
 
 impl World {
+    /// The newest stream.
+    pub(super) fn newest_stream(&self) -> SessionId {
+        self.links.keys().next_back().copied().unwrap_or(SessionId(0))
+    }
+
     pub fn new(plan: Plan, trace: Trace) -> Self {
         let host_of = |agent: usize| plan.hosts.iter().position(|h| h.contains(&agent)).expect("a host");
         let agent = |i: usize| Agent::new(i, host_of(i), plan.small[i], plan.busy[i].clone());
