@@ -124,7 +124,8 @@ pub struct ScheduleArgs {
     /// With --every: the last day, such as 2026-12-31. Default: it has no end
     #[arg(long, value_name = "DATE", conflicts_with = "rrule", help_heading = "How often")]
     pub last: Option<String>,
-    /// An RFC 5545 rule, such as "FREQ=WEEKLY;BYDAY=TU,TH;COUNT=10". Without UNTIL or COUNT it has no end
+    /// An RFC 5545 rule, such as "FREQ=WEEKLY;BYDAY=TU,TH;COUNT=10". Without UNTIL or COUNT it has no end;
+    /// a date as UNTIL is the last day
     #[arg(long, value_name = "RULE", help_heading = "How often")]
     pub rrule: Option<String>,
     /// Dates without an occurrence, such as 2026-12-25

@@ -14,7 +14,7 @@ use super::model::{AttendeeOutcome, Failure, Meeting, MeetingSpec, MeetingState,
 use super::time::{Instant, TimeRange};
 
 pub use choose::{Answers, Chance, Choice, Chosen, choose, explain, in_the_way, who_is_away};
-pub use plan::{Places, Plan, PlanError, Planned, check, extension, horizon, moved, plans};
+pub use plan::{Places, Plan, PlanError, Planned, check, ending, extension, horizon, moved, plans};
 
 /// What happens with an occurrence for which the rule's slot can't be had.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

@@ -314,10 +314,8 @@ impl Series {
             return;
         }
         self.occurrences.retain(|occurrence| occurrence.recurrence < from || occurrence.meeting.is_some());
-        let last = zones::to_jiff(super::super::super::time::sub(from, Duration::from_secs(1)));
-        let ends = |part: &&str| !part.starts_with("UNTIL=") && !part.starts_with("COUNT=");
-        let kept: Vec<&str> = self.rule.split(';').filter(ends).collect();
-        self.rule = format!("{};UNTIL={}", kept.join(";"), last.strftime("%Y%m%dT%H%M%SZ"));
+        let last = super::super::super::time::sub(from, Duration::from_secs(1));
+        self.rule = series::ending(&self.rule, last);
     }
 
     /// Whether each occurrence that has a meeting has its row too: else a restart, or the end, crossed its beginning.
