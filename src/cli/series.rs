@@ -190,7 +190,7 @@ pub struct CancelArgs {
     /// The series' id
     #[arg(value_name = "SERIES")]
     pub series: String,
-    /// Only occurrences from this time on. Default: all of them
+    /// Only meetings that take place from this time on. Default: all of them
     #[arg(long, value_name = "TIME")]
     pub from: Option<String>,
     /// Only if the series still has this etag
@@ -214,7 +214,7 @@ pub struct MoveArgs {
     /// A new length, such as 45m. Default: as it is
     #[arg(long, value_name = "LENGTH", value_parser = parse::length)]
     pub duration: Option<Duration>,
-    /// Only occurrences from this time on. Default: those still to come
+    /// Only meetings that take place from this time on. Default: those still to come, not one that has begun
     #[arg(long, value_name = "TIME")]
     pub from: Option<String>,
     /// Only if the series still has this etag
@@ -238,7 +238,7 @@ pub struct UpdateArgs {
     /// What changes. Who attends starts from the list that the series has now.
     #[command(flatten)]
     pub change: ChangeArgs,
-    /// Only occurrences from this time on. Default: those still to come
+    /// Only meetings that take place from this time on. Default: those still to come, not one that has begun
     #[arg(long, value_name = "TIME")]
     pub from: Option<String>,
     /// Only if the series still has this etag

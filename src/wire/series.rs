@@ -35,7 +35,7 @@ pub struct CancelRequest {
     pub series: SeriesId,
     /// The version that it must still have; see [`pages::version`].
     pub version: Option<u64>,
-    /// Only occurrences that begin here or later by the rule.
+    /// Only occurrences that take place here or later.
     pub from: Option<Instant>,
 }
 
@@ -221,7 +221,7 @@ pub struct RescheduleRequest {
     pub series: SeriesId,
     /// The version that it must still have.
     pub version: Option<u64>,
-    /// Only occurrences that begin here or later by the rule.
+    /// Only occurrences that take place here or later.
     pub from: Option<Instant>,
     /// Where the first of them goes.
     pub slot: TimeRange,
@@ -254,7 +254,7 @@ pub struct UpdateRequest {
     pub series: SeriesId,
     /// The version that it must still have.
     pub version: Option<u64>,
-    /// Only occurrences that begin here or later by the rule.
+    /// Only occurrences that take place here or later.
     pub from: Option<Instant>,
     /// What changes.
     pub change: Change,
