@@ -61,7 +61,8 @@ pub enum SeriesCommand {
     List(list::ListArgs),
     /// Call a series off, or the rest of it
     Cancel(CancelArgs),
-    /// Move a series, or the rest of it: all of these occurrences or none
+    /// Move a series, or the rest of it: all of these occurrences or none. Those that were moved by themselves go along, and
+    /// say where they were
     Move(MoveArgs),
     /// Change the title or the attendees of a series, or of the rest of it
     Update(UpdateArgs),

@@ -158,6 +158,9 @@ pub struct Occurrence {
     pub meeting: Option<MeetingId>,
     /// Why it has no meeting.
     pub reason: String,
+    /// Where it was by itself when the series was moved last, and took it along.
+    #[serde(default)]
+    pub alone: Option<TimeRange>,
     /// What was known of the attendees then.
     pub attendees: Vec<AttendeeOutcome>,
 }
@@ -238,6 +241,7 @@ impl Occurrence {
             excluded: planned.excluded,
             meeting: None,
             reason: String::new(),
+            alone: None,
             attendees: Vec::new(),
         }
     }

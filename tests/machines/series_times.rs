@@ -173,6 +173,33 @@ fn a_meeting_that_was_held_is_not_moved_with_those_to_come() {
     assert_eq!(slots(&mut desk, &series), [nine(0), ten(1), nine(2)]);
 }
 
+#[test]
+fn one_that_was_moved_by_itself_goes_along_with_its_series_and_says_so() {
+    let mut desk = Desk::new(&["alice"]);
+    let series = booked(&mut desk);
+    let elsewhere = hour(8 * DAY + 4);
+    moves_alone(&mut desk, &series, 1, elsewhere);
+    let ten = |n: i64| hour(n * 7 * DAY + 1);
+    moves(&mut desk, to(&series, None, ten(0)), &[ten(0), ten(1), ten(2)]);
+    assert_eq!(slots(&mut desk, &series), [ten(0), ten(1), ten(2)]);
+    let told = |desk: &mut Desk| -> Vec<String> {
+        let (row, meetings) = stored(desk, &series);
+        quorate::wire::series::series(&row, &meetings).occurrences.into_iter().map(|o| o.reason).collect()
+    };
+    let words = "had been at Wed 2030-01-16 13:00 by itself, and went along when the series was moved";
+    assert_eq!(told(&mut desk), ["", words, ""]);
+    // Until it is moved again, with the others or by itself.
+    moves_alone(&mut desk, &series, 1, elsewhere);
+    assert_eq!(told(&mut desk), [""; 3]);
+    let nine = |n: i64| hour(n * 7 * DAY);
+    moves(&mut desk, to(&series, Some(ten(2)), nine(2)), &[nine(2)]);
+    assert_eq!(slots(&mut desk, &series), [ten(0), elsewhere, nine(2)]);
+    moves(&mut desk, to(&series, Some(ten(0)), nine(0)), &[nine(0), nine(1), nine(2)]);
+    assert_eq!(told(&mut desk), ["", words, ""]);
+    moves(&mut desk, to(&series, Some(nine(0)), ten(0)), &[ten(0), ten(1), ten(2)]);
+    assert_eq!(told(&mut desk), [""; 3]);
+}
+
 /// The first was moved behind the second by itself: the second is the first of those from then on.
 #[test]
 fn one_that_came_in_between_by_itself_does_not_count_as_the_first() {
