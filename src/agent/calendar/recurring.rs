@@ -9,11 +9,11 @@ use jiff::tz::{Dst, Offset, TimeZone};
 
 use super::output::{BookedEvent, utc};
 use crate::core::recurrence::Rule;
-use crate::core::series::Recurrence;
+use crate::core::series::{Recurrence, ending};
 use crate::core::time::Instant;
 use crate::core::zones as tz;
 
-/// Occurrences of one series that are looked through at most; the bookings of longer ones are written one by one.
+/// Occurrences of one series that are looked through at most; bookings behind them are written one by one.
 const OCCURRENCES: usize = 5_000;
 
 /// One recurring event.
@@ -63,12 +63,12 @@ fn one<'a>(members: &[&'a BookedEvent]) -> Option<(Recurring<'a>, Vec<&'a Booked
     let recurrence = members.iter().find_map(of)?;
     let zone = tz::zone(&recurrence.time_zone).ok()?;
     let last = members.iter().filter_map(of).map(|recurrence| recurrence.instant).max()?;
-    let kept =
-        recurrence.rule.split(';').filter(|part| !part.starts_with("COUNT=") && !part.starts_with("UNTIL="));
-    let rule = format!("{};UNTIL={}", kept.collect::<Vec<_>>().join(";"), utc(last));
     let until = last + chrono::Duration::seconds(1);
-    let named = Rule::parse(&rule).ok()?;
+    let named = Rule::parse(&ending(&recurrence.rule, last)).ok()?;
     let named = named.occurrences(recurrence.start, &recurrence.time_zone, None, OCCURRENCES, until).ok()?;
+    // What comes behind the last one that is looked at is no part of the event, and so must be none of its rule.
+    let last = if named.len() == OCCURRENCES { named.last()?.instant } else { last };
+    let rule = ending(&recurrence.rule, last);
     let named: BTreeSet<civil::DateTime> = named.into_iter().map(|occurrence| occurrence.civil).collect();
     let (mut booked, mut strays) = (BTreeMap::new(), Vec::new());
     for booking in members {
@@ -321,6 +321,33 @@ mod tests {
         bookings[2].title = "the last one".into();
         let text = carry_on(&cancelled, &render("alice", &bookings[1..], 3));
         assert_eq!(sequences(&text), [7, 7]);
+    }
+
+    /// Of a rule that names more days than are looked at, those behind are events of their own, and none of the rule's.
+    #[test]
+    fn what_lies_beyond_all_that_is_looked_at_is_there_once() {
+        let daily = |n: i64| {
+            let mut booking = occurrence(0);
+            let mut series = (**booking.series.as_ref().unwrap()).clone();
+            series.rule = "FREQ=DAILY".into();
+            series.local = series.start.checked_add(jiff::Span::new().days(n)).unwrap();
+            series.instant = tz::to_instant(series.local, &tz::zone("Europe/Berlin").unwrap());
+            booking.slot = TimeRange::lasting(series.instant, HOUR);
+            booking.meeting_id = format!("m{n}");
+            BookedEvent { series: Some(Arc::new(series)), ..booking }
+        };
+        let most = OCCURRENCES as i64;
+        let bookings = [most - 2, most - 1, most, most + 1].map(daily);
+        let text = render("alice", &bookings, 9);
+        let last = utc(bookings[1].slot.start);
+        assert!(text.contains(&format!("RRULE:FREQ=DAILY;UNTIL={last}\r\n")), "{last} in {text}");
+        assert_eq!(text.matches("BEGIN:VEVENT").count(), 3);
+        for (booking, uid) in bookings.iter().zip(["5e71", "5e71", "m5000", "m5001"]) {
+            assert!(text.contains(&format!("UID:{uid}@quorate\r\n")), "{uid}: {}", booking.meeting_id);
+        }
+        // Nothing but such bookings is left: the rule is not used at all.
+        let text = render("alice", &bookings[2..], 9);
+        assert_eq!((text.matches("RRULE").count(), text.matches("BEGIN:VEVENT").count()), (0, 2));
     }
 
     #[test]
