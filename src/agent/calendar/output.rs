@@ -73,11 +73,14 @@ fn event(uid: &str, sequence: u64, booking: &BookedEvent, times: Vec<String>, li
     times.into_iter().for_each(&mut *line);
     line(format!("SEQUENCE:{sequence}"));
     line(format!("SUMMARY:{}", escape(&booking.title)));
+    // Attendees are of an event that somebody organizes (sections 3.8.4.1 and 3.8.4.3); else they are named in words.
     if !booking.organizer.is_empty() {
         line(format!("ORGANIZER{}", person(&booking.organizer)));
-    }
-    for attendee in &booking.attendees {
-        line(format!("ATTENDEE;PARTSTAT=ACCEPTED{}", person(attendee)));
+        for attendee in &booking.attendees {
+            line(format!("ATTENDEE;PARTSTAT=ACCEPTED{}", person(attendee)));
+        }
+    } else if !booking.attendees.is_empty() {
+        line(format!("DESCRIPTION:{}", escape(&format!("With: {}", booking.attendees.join(", ")))));
     }
     line("STATUS:CONFIRMED".to_owned());
     line("TRANSP:OPAQUE".to_owned());
@@ -176,6 +179,19 @@ mod tests {
         }
         assert!(text.replace("\r\n ", "").contains("participant:b%C3%B6b%20%22the%22%20builder\r\n"));
         assert!(!text.contains("METHOD"));
+    }
+
+    /// RFC 5545, sections 3.8.4.1 and 3.8.4.3: attendees are of an event that somebody organizes.
+    #[test]
+    fn without_an_organizer_there_are_no_attendees_but_their_names() {
+        let mut alone = booking("x");
+        alone.organizer.clear();
+        let text = render("alice", &[alone.clone()], 9);
+        assert!(!text.contains("ATTENDEE") && !text.contains("ORGANIZER"), "{text}");
+        assert!(text.contains("DESCRIPTION:With: alice\\, b\u{f6}b \"the\" builder\r\n"), "{text}");
+        alone.attendees.clear();
+        assert!(!render("alice", &[alone], 9).contains("DESCRIPTION"));
+        assert!(!render("alice", &[booking("x")], 9).contains("DESCRIPTION"));
     }
 
     #[test]
