@@ -372,6 +372,7 @@ fn occurrence(value: &Occurrence, series: &Series, meeting: Option<&Meeting>) ->
         reason: reason(value, meeting, &series.time_zone),
         attendees: meetings::outcomes(meeting.map_or(&value.attendees, |meeting| &meeting.attendees)),
         shifted: value.shifted,
+        series_slot: Some(pb_range(&value.slot)),
     }
 }
 

@@ -7,6 +7,7 @@ use quorate::core::ids::{MeetingId, SeriesId};
 use quorate::core::message::SchedulerMessage;
 use quorate::core::series::{OccurrenceOutcome, Pattern, SeriesRequest};
 use quorate::core::time::{Instant, TimeRange};
+use quorate::wire::pb;
 
 use super::desk::{Desk, hour, options, spec};
 use super::series::{DAY, acked, ask, booked, holds, outcomes, series_of, stored, to, week, weekly};
@@ -191,6 +192,11 @@ fn one_that_was_moved_by_itself_goes_along_with_its_series_and_says_so() {
     // Until it is moved again, with the others or by itself.
     moves_alone(&mut desk, &series, 1, elsewhere);
     assert_eq!(told(&mut desk), [""; 3]);
+    let (row, meetings) = stored(&mut desk, &series);
+    let shown = quorate::wire::series::series(&row, &meetings).occurrences.remove(1);
+    let seconds = |range: Option<pb::TimeRange>| range.and_then(|range| Some(range.start_time?.seconds));
+    let (own, slot) = (ten(1).start.timestamp(), elsewhere.start.timestamp());
+    assert_eq!((seconds(shown.series_slot), seconds(shown.slot)), (Some(own), Some(slot)));
     let nine = |n: i64| hour(n * 7 * DAY);
     moves(&mut desk, to(&series, Some(ten(2)), nine(2)), &[nine(2)]);
     assert_eq!(slots(&mut desk, &series), [ten(0), elsewhere, nine(2)]);

@@ -130,7 +130,7 @@ fn occurrences(value: &pb::Series, zone: &Zone, asker: &Zone) -> String {
 /// The outcome in a word; of one that was moved, also from where.
 fn outcome(value: &pb::Occurrence, zone: &Zone) -> String {
     let word = outcome_word(value.outcome);
-    let from = values::instant(value.recurrence_time.as_ref());
+    let from = own_start(value);
     let to = values::range(value.slot.as_ref()).map(|(start, _)| start);
     match (value.outcome(), from, to) {
         (Outcome::Moved, Some(from), Some(to)) => {
@@ -142,12 +142,19 @@ fn outcome(value: &pb::Occurrence, zone: &Zone) -> String {
     }
 }
 
-/// Where occurrences begin that are, or are to be, where the series has them; without those whose time the clocks skip.
+/// When the series has an occurrence begin: by the rule, or where the series was moved to. An older scheduler does not tell:
+/// then it is the rule's time.
+fn own_start(value: &pb::Occurrence) -> Option<Timestamp> {
+    let own = values::range(value.series_slot.as_ref()).map(|(start, _)| start);
+    own.or_else(|| values::instant(value.recurrence_time.as_ref()))
+}
+
+/// When the series has the occurrences begin that are, or are to be, booked; without those whose time the clocks skip.
 fn starts(value: &pb::Series) -> Vec<Timestamp> {
-    let own = |o: &&pb::Occurrence| matches!(o.outcome(), Outcome::Booked | Outcome::Pending) && !o.shifted;
-    let own = value.occurrences.iter().filter(own);
-    let mut starts: Vec<Timestamp> =
-        own.filter_map(|o| values::range(o.slot.as_ref())).map(|(start, _)| start).collect();
+    let stands = |o: &&pb::Occurrence| {
+        matches!(o.outcome(), Outcome::Booked | Outcome::Moved | Outcome::Pending) && !o.shifted
+    };
+    let mut starts: Vec<Timestamp> = value.occurrences.iter().filter(stands).filter_map(own_start).collect();
     starts.sort_unstable();
     starts
 }
@@ -260,11 +267,16 @@ mod tests {
         let by_rule = local.to_zoned(berlin().rules).unwrap().timestamp();
         let start: jiff::civil::DateTime = format!("{date}T{start}:00").parse().unwrap();
         let start = start.to_zoned(berlin().rules).unwrap().timestamp();
-        let end = start.checked_add(jiff::SignedDuration::from_mins(30)).unwrap();
+        let range = |start: Timestamp| {
+            let end = start.checked_add(jiff::SignedDuration::from_mins(30)).unwrap();
+            Some(values::time_range(start, end))
+        };
+        let own = if outcome == Outcome::Moved { by_rule } else { start };
         pb::Occurrence {
             recurrence_time: Some(values::timestamp(by_rule)),
             local_time: local.to_string(),
-            slot: Some(values::time_range(start, end)),
+            slot: range(start),
+            series_slot: range(own),
             outcome: outcome.into(),
             meeting_id: format!("m{date}"),
             reason: reason.into(),
@@ -331,8 +343,14 @@ note: the clocks of Europe/Berlin go forward on Sun 2027-03-28: 09:00 stays 09:0
         series.occurrences[3] = moved("2027-04-06", Outcome::Booked);
         assert_eq!(clock_changes(&series, &berlin()), "", "from then on it is another time");
         series.occurrences[0] = moved("2027-03-16", Outcome::Booked);
+        series.occurrences[1] = moved("2027-03-23", Outcome::Booked);
         let all = "note: the clocks of Europe/Berlin go forward on Sun 2027-03-28: 16:00 stays 16:00.\n";
         assert_eq!(clock_changes(&series, &berlin()), all);
+        // One that is elsewhere by itself was to be at that time too, and was moved from there.
+        series.occurrences[3].slot = occurrence("2027-04-06", Outcome::Booked, "17:00", "").slot;
+        series.occurrences[3].outcome = Outcome::Moved.into();
+        assert_eq!(clock_changes(&series, &berlin()), all);
+        assert_eq!(outcome(&series.occurrences[3], &berlin()), "moved from 16:00");
         series.occurrences.iter_mut().for_each(|o| o.outcome = Outcome::Skipped.into());
         assert_eq!(clock_changes(&series, &berlin()), "", "nothing is booked");
     }
