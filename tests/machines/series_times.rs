@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::core::coordinator::{Change, Command, Reply};
+use quorate::core::coordinator::{Change, Command, Refused, Reply};
 use quorate::core::ids::{MeetingId, SeriesId};
 use quorate::core::message::SchedulerMessage;
 use quorate::core::series::{OccurrenceOutcome, Pattern, SeriesRequest};
@@ -52,6 +52,26 @@ fn a_date_as_the_end_is_the_whole_of_that_day_in_the_zone_of_the_series() {
     let (rule, days) =
         planned("FREQ=WEEKLY;UNTIL=20270920T095959;BYDAY=MO", "2027-09-06T08:00:00Z", "Europe/Berlin");
     assert_eq!((rule.as_str(), days.len()), ("FREQ=WEEKLY;BYDAY=MO;UNTIL=20270920T075959Z", 2));
+}
+
+#[test]
+fn no_end_is_too_early_or_too_late_to_be_read() {
+    let mut desk = Desk::new(&["alice"]);
+    for zone in ["UTC", "Asia/Tokyo", "America/Los_Angeles"] {
+        for until in
+            ["00000101", "00010101", "00010101T000000", "99991231", "99991231T235959", "99991231T235959Z"]
+        {
+            let mut spec = spec(&["alice"], 1);
+            spec.window.time_zone = Some(zone.into());
+            let pattern = Pattern::Rule(format!("FREQ=YEARLY;INTERVAL=999;UNTIL={until}"));
+            let request = weekly(spec, Some(at("2027-09-06T08:00:00Z")));
+            let ticket = ask(&mut desk, SeriesRequest { pattern, validate_only: true, ..request });
+            match desk.reply(ticket) {
+                Some(Reply::SeriesPlan(_) | Reply::Refused(Refused::Invalid { .. })) => {}
+                other => panic!("{until} in {zone} was answered by {other:?}"),
+            }
+        }
+    }
 }
 
 /// Moves the series, or one of its meetings, as the command says; Alice is free at all of these.
