@@ -23,5 +23,7 @@ mod series;
 mod series_review;
 #[path = "machines/series_standing.rs"]
 mod series_standing;
+#[path = "machines/series_times.rs"]
+mod series_times;
 #[path = "machines/tracing.rs"]
 mod tracing;

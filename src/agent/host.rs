@@ -550,7 +550,10 @@ impl Host {
         };
         let mut events: Vec<BookedEvent> = member.machine.bookings().map(event).collect();
         events.sort_by(|a, b| (a.slot, &a.meeting_id).cmp(&(b.slot, &b.meeting_id)));
-        self.outputs.put(member.config.output.clone(), render(id.as_str(), &events));
+        self.outputs.put(
+            member.config.output.clone(),
+            render(id.as_str(), &events, member.machine.journal().sequence),
+        );
     }
 }
 

@@ -11,6 +11,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use super::calendar::carry_on;
+
 /// How long until a file that could not be written is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
@@ -136,9 +138,11 @@ fn report(problems: &mut BTreeMap<PathBuf, String>, path: &Path, result: &io::Re
 }
 
 /// Replaces a file at once: a reader sees the old text or the new one, whole. A text that differs in its time stamps
-/// only is not written.
+/// only is not written; revisions go on from those of the old one.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    if fs::read_to_string(path).is_ok_and(|old| same(&old, text)) {
+    let old = fs::read_to_string(path).unwrap_or_default();
+    let text = carry_on(&old, text);
+    if same(&old, &text) {
         return Ok(());
     }
     let name = path.file_name().ok_or_else(|| io::Error::other("is not the name of a file"))?;

@@ -281,6 +281,7 @@ fn occurrence(value: &pb::Occurrence) -> Value {
         ("reason", Some(json!(value.reason))),
         ("attendees", list(&value.attendees, outcome)),
         ("shifted", Some(json!(value.shifted))),
+        ("seriesSlot", value.series_slot.as_ref().map(time_range)),
     ])
 }
 
@@ -416,6 +417,10 @@ mod tests {
             occurrences: vec![pb::Occurrence {
                 recurrence_time: at(1_796_115_600, 0),
                 local_time: "2026-12-01T10:00:00".to_owned(),
+                series_slot: Some(pb::TimeRange {
+                    start_time: at(1_796_115_600, 0),
+                    end_time: at(1_796_119_200, 0),
+                }),
                 outcome: pb::occurrence::Outcome::Skipped as i32,
                 ..Default::default()
             }],
@@ -429,6 +434,7 @@ mod tests {
         assert_eq!(shown["moveTolerance"], "7200s");
         assert_eq!(shown["occurrences"][0]["outcome"], "OUTCOME_SKIPPED");
         assert_eq!(shown["occurrences"][0]["recurrenceTime"], "2026-12-01T09:00:00Z");
+        assert_eq!(shown["occurrences"][0]["seriesSlot"]["endTime"], "2026-12-01T10:00:00Z");
         assert!(shown.get("bookedUntil").is_none());
 
         let why = pb::Failure { message: "bob: not free".to_owned(), ..Default::default() };

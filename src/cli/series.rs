@@ -61,7 +61,8 @@ pub enum SeriesCommand {
     List(list::ListArgs),
     /// Call a series off, or the rest of it
     Cancel(CancelArgs),
-    /// Move a series, or the rest of it: all of these occurrences or none
+    /// Move a series, or the rest of it: all of these occurrences or none. Those that were moved by themselves go along, and
+    /// say where they were
     Move(MoveArgs),
     /// Change the title or the attendees of a series, or of the rest of it
     Update(UpdateArgs),
@@ -124,7 +125,8 @@ pub struct ScheduleArgs {
     /// With --every: the last day, such as 2026-12-31. Default: it has no end
     #[arg(long, value_name = "DATE", conflicts_with = "rrule", help_heading = "How often")]
     pub last: Option<String>,
-    /// An RFC 5545 rule, such as "FREQ=WEEKLY;BYDAY=TU,TH;COUNT=10". Without UNTIL or COUNT it has no end
+    /// An RFC 5545 rule, such as "FREQ=WEEKLY;BYDAY=TU,TH;COUNT=10". Without UNTIL or COUNT it has no end;
+    /// a date as UNTIL is the last day
     #[arg(long, value_name = "RULE", help_heading = "How often")]
     pub rrule: Option<String>,
     /// Dates without an occurrence, such as 2026-12-25
@@ -189,7 +191,7 @@ pub struct CancelArgs {
     /// The series' id
     #[arg(value_name = "SERIES")]
     pub series: String,
-    /// Only occurrences from this time on. Default: all of them
+    /// Only meetings that take place from this time on. Default: all of them
     #[arg(long, value_name = "TIME")]
     pub from: Option<String>,
     /// Only if the series still has this etag
@@ -213,7 +215,7 @@ pub struct MoveArgs {
     /// A new length, such as 45m. Default: as it is
     #[arg(long, value_name = "LENGTH", value_parser = parse::length)]
     pub duration: Option<Duration>,
-    /// Only occurrences from this time on. Default: those still to come
+    /// Only meetings that take place from this time on. Default: those still to come, not one that has begun
     #[arg(long, value_name = "TIME")]
     pub from: Option<String>,
     /// Only if the series still has this etag
@@ -237,7 +239,7 @@ pub struct UpdateArgs {
     /// What changes. Who attends starts from the list that the series has now.
     #[command(flatten)]
     pub change: ChangeArgs,
-    /// Only occurrences from this time on. Default: those still to come
+    /// Only meetings that take place from this time on. Default: those still to come, not one that has begun
     #[arg(long, value_name = "TIME")]
     pub from: Option<String>,
     /// Only if the series still has this etag

@@ -24,7 +24,7 @@ pub use dated::Dated;
 pub use parts::{MAX_RULE_BYTES, RuleFault};
 pub use steps::{GaveUpAt, Steps};
 
-use parts::{Parts, Reading};
+use parts::{Parts, Reading, Until};
 
 /// Steps that looking for the first occurrence of a rule makes.
 pub const MAX_FIRST_STEPS: usize = 50_000;
@@ -108,6 +108,19 @@ impl Rule {
     /// Whether the rule ends, by COUNT or UNTIL.
     pub fn ends(&self) -> bool {
         self.parts.count.is_some() || self.parts.until.is_some()
+    }
+
+    /// UNTIL (inclusive) of a rule whose times are those of `zone`: of a date the end of that day there, of a local time
+    /// that time there. RFC 5545 (section 3.3.10) wants it in UTC where DTSTART has a zone; people write dates.
+    pub fn until(&self, zone: &TimeZone) -> Option<Instant> {
+        self.parts.until.and_then(|until| match until {
+            Until::Date(date) => {
+                let midnight = civil_time(date.and_time(NaiveTime::MIN))?;
+                Some(zones::end_of_day(midnight.date(), zone))
+            }
+            Until::Local(local) => Some(zones::to_instant(civil_time(local)?, zone)),
+            Until::Utc(utc) => Some(utc.and_utc()),
+        })
     }
 
     /// The occurrences of the rule from `after` (inclusive) and before `until`, ascending, at most `limit`; `start` is

@@ -14,7 +14,7 @@ use super::model::{AttendeeOutcome, Failure, Meeting, MeetingSpec, MeetingState,
 use super::time::{Instant, TimeRange};
 
 pub use choose::{Answers, Chance, Choice, Chosen, choose, explain, in_the_way, who_is_away};
-pub use plan::{Places, Plan, PlanError, Planned, check, extension, horizon, moved, plans};
+pub use plan::{Places, Plan, PlanError, Planned, check, ending, extension, horizon, moved, plans};
 
 /// What happens with an occurrence for which the rule's slot can't be had.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -158,6 +158,9 @@ pub struct Occurrence {
     pub meeting: Option<MeetingId>,
     /// Why it has no meeting.
     pub reason: String,
+    /// Where it was by itself when the series was moved last, and took it along.
+    #[serde(default)]
+    pub alone: Option<TimeRange>,
     /// What was known of the attendees then.
     pub attendees: Vec<AttendeeOutcome>,
 }
@@ -238,6 +241,7 @@ impl Occurrence {
             excluded: planned.excluded,
             meeting: None,
             reason: String::new(),
+            alone: None,
             attendees: Vec::new(),
         }
     }

@@ -99,6 +99,12 @@ pub fn start_of_day(date: civil::Date, zone: &TimeZone) -> Instant {
     first_reaching(date.at(0, 0, 0, 0), zone)
 }
 
+/// The last whole second of a day.
+pub fn end_of_day(date: civil::Date, zone: &TimeZone) -> Instant {
+    let next = start_of_day(date.tomorrow().unwrap_or(date), zone);
+    super::time::sub(next, std::time::Duration::from_secs(1))
+}
+
 /// What the wall clock of the zone of that name shows at `instant`, as `2026-03-29T10:00:00`. None if there is no such zone.
 pub fn local_time(instant: Instant, name: &str) -> Option<String> {
     let zone = zone(name).ok()?;

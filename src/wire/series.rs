@@ -16,6 +16,7 @@ use crate::core::series::{
     SeriesState,
 };
 use crate::core::time::{Instant, TimeRange};
+use crate::core::zones;
 
 use super::meetings;
 use super::pages::{self, SeriesList};
@@ -35,7 +36,7 @@ pub struct CancelRequest {
     pub series: SeriesId,
     /// The version that it must still have; see [`pages::version`].
     pub version: Option<u64>,
-    /// Only occurrences that begin here or later by the rule.
+    /// Only occurrences that take place here or later.
     pub from: Option<Instant>,
 }
 
@@ -221,7 +222,7 @@ pub struct RescheduleRequest {
     pub series: SeriesId,
     /// The version that it must still have.
     pub version: Option<u64>,
-    /// Only occurrences that begin here or later by the rule.
+    /// Only occurrences that take place here or later.
     pub from: Option<Instant>,
     /// Where the first of them goes.
     pub slot: TimeRange,
@@ -254,7 +255,7 @@ pub struct UpdateRequest {
     pub series: SeriesId,
     /// The version that it must still have.
     pub version: Option<u64>,
-    /// Only occurrences that begin here or later by the rule.
+    /// Only occurrences that take place here or later.
     pub from: Option<Instant>,
     /// What changes.
     pub change: Change,
@@ -305,7 +306,7 @@ pub fn series(value: &Series, rows: &[Meeting]) -> pb::Series {
     };
     let occurrence = |occurrence: &Occurrence| {
         let meeting = occurrence.meeting.as_ref().and_then(|id| rows.get(id)).copied();
-        self::occurrence(occurrence, value.state, meeting)
+        self::occurrence(occurrence, value, meeting)
     };
     pb::Series {
         series_id: value.id.to_string(),
@@ -352,8 +353,8 @@ pub fn understood(value: &Series, request_id: Option<&RequestId>) -> pb::Series 
     }
 }
 
-fn occurrence(value: &Occurrence, series: SeriesState, meeting: Option<&Meeting>) -> pb::Occurrence {
-    let outcome = match value.outcome(series, meeting) {
+fn occurrence(value: &Occurrence, series: &Series, meeting: Option<&Meeting>) -> pb::Occurrence {
+    let outcome = match value.outcome(series.state, meeting) {
         OccurrenceOutcome::Booked => pb::occurrence::Outcome::Booked,
         OccurrenceOutcome::Moved => pb::occurrence::Outcome::Moved,
         OccurrenceOutcome::Skipped => pb::occurrence::Outcome::Skipped,
@@ -368,13 +369,15 @@ fn occurrence(value: &Occurrence, series: SeriesState, meeting: Option<&Meeting>
         outcome: outcome.into(),
         meeting_id: meeting.map(|meeting| meeting.id.to_string()).unwrap_or_default(),
         slot: Some(pb_range(&slot)),
-        reason: reason(value, meeting),
+        reason: reason(value, meeting, &series.time_zone),
         attendees: meetings::outcomes(meeting.map_or(&value.attendees, |meeting| &meeting.attendees)),
         shifted: value.shifted,
+        series_slot: Some(pb_range(&value.slot)),
     }
 }
 
-fn reason(value: &Occurrence, meeting: Option<&Meeting>) -> String {
+/// Why an occurrence stands as it does; times are in the zone of the series.
+fn reason(value: &Occurrence, meeting: Option<&Meeting>, zone: &str) -> String {
     let gap = "its local time does not exist on that day: it begins later by the gap";
     let away = |meeting: &Meeting| {
         let gone = meeting.attendees.iter().filter(|o| o.status != AttendeeStatus::Attending);
@@ -386,6 +389,11 @@ fn reason(value: &Occurrence, meeting: Option<&Meeting>) -> String {
         (was, now) if now.is_empty() => format!("at its own time {was}"),
         (was, now) => format!("at its own time {was}; {now}"),
     };
+    let along = |was: &TimeRange| {
+        let zone = zones::zone(zone).unwrap_or(jiff::tz::TimeZone::UTC);
+        let was = zones::to_civil(was.start, &zone).strftime("%a %Y-%m-%d %H:%M");
+        format!("had been at {was} by itself, and went along when the series was moved")
+    };
     match meeting {
         _ if value.excluded => "on an excluded date".to_owned(),
         None => value.reason.clone(),
@@ -396,6 +404,10 @@ fn reason(value: &Occurrence, meeting: Option<&Meeting>) -> String {
                 if meeting.slot != Some(value.slot) && !value.attendees.is_empty() =>
             {
                 moved(meeting)
+            }
+            (MeetingState::Confirmed, _) if meeting.slot == Some(value.slot) && value.alone.is_some() => {
+                let told = [value.alone.as_ref().map(along).unwrap_or_default(), away(meeting)];
+                told.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join("; ")
             }
             (MeetingState::Confirmed, _) if value.shifted => gap.to_owned(),
             (MeetingState::Confirmed, _) => away(meeting),

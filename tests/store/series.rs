@@ -25,6 +25,7 @@ pub fn series(id: &str, state: SeriesState, meetings: &[&str]) -> Series {
         excluded: false,
         meeting: Some(MeetingId::new(id)),
         reason: String::new(),
+        alone: None,
         attendees: Vec::new(),
     };
     Series {

@@ -17,6 +17,7 @@ mod output;
 mod problem;
 mod read;
 mod recurring;
+mod revisions;
 mod source;
 mod tree;
 mod value;
@@ -38,6 +39,7 @@ use value::Length;
 pub use free::{free_within, merge};
 pub use output::{BookedEvent, render};
 pub use problem::{MAX_PROBLEMS, Problem};
+pub use revisions::carry_on;
 pub use source::{MAX_FILE_BYTES, OUTPUT_SUFFIX, calendar_files, decode, load_file};
 pub use zones::known_zone;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::revisions::HIGHEST;
 use super::{OWN_UID_SUFFIX, recurring};
 use crate::core::series::Recurrence;
 use crate::core::time::TimeRange;
@@ -16,7 +17,7 @@ const MAX_LINE_OCTETS: usize = 75;
 pub struct BookedEvent {
     /// The meeting; its UID is made of it, so it must not change when the meeting moves.
     pub meeting_id: String,
-    /// Revision, rising with each change of the meeting.
+    /// Revision, rising with each change of when the meeting is.
     pub sequence: u32,
     /// What it is about.
     pub title: String,
@@ -33,8 +34,9 @@ pub struct BookedEvent {
 }
 
 /// Renders the bookings of `participant` as one VCALENDAR, in the order given. The bookings of one series are one recurring
-/// event, with exceptions for what is not booked or was changed.
-pub fn render(participant: &str, bookings: &[BookedEvent]) -> String {
+/// event, with exceptions for what is not booked or was changed; their SEQUENCE is `revision`, which has to be higher with
+/// every change of the bookings ([`super::carry_on`] keeps it where nothing changed).
+pub fn render(participant: &str, bookings: &[BookedEvent], revision: u64) -> String {
     let (series, alone) = recurring::sort(bookings);
     let mut out = String::new();
     let mut line = |text: String| fold(&mut out, &text);
@@ -45,13 +47,14 @@ pub fn render(participant: &str, bookings: &[BookedEvent]) -> String {
     line(format!("X-WR-CALNAME:{}", escape(&format!("quorate: {participant}"))));
     recurring::zones(&series).into_iter().for_each(&mut line);
     for series in &series {
-        event(&series.id, series.master, series.times(), &mut line);
+        let sequence = series.sequence.max(revision).min(HIGHEST);
+        event(&series.id, sequence, series.master, series.times(), &mut line);
         for (booking, times) in series.changed() {
-            event(&series.id, booking, times, &mut line);
+            event(&series.id, sequence, booking, times, &mut line);
         }
     }
     for booking in alone {
-        event(&booking.meeting_id, booking, at(&booking.slot), &mut line);
+        event(&booking.meeting_id, booking.sequence.into(), booking, at(&booking.slot), &mut line);
     }
     line("END:VCALENDAR".to_owned());
     out
@@ -63,18 +66,21 @@ fn at(slot: &TimeRange) -> Vec<String> {
 }
 
 /// One VEVENT; `times` are the lines that say when it is.
-fn event(uid: &str, booking: &BookedEvent, times: Vec<String>, line: &mut impl FnMut(String)) {
+fn event(uid: &str, sequence: u64, booking: &BookedEvent, times: Vec<String>, line: &mut impl FnMut(String)) {
     line("BEGIN:VEVENT".to_owned());
     line(format!("UID:{}{OWN_UID_SUFFIX}", escape(uid)));
     line(format!("DTSTAMP:{}", utc(booking.stamp)));
     times.into_iter().for_each(&mut *line);
-    line(format!("SEQUENCE:{}", booking.sequence));
+    line(format!("SEQUENCE:{sequence}"));
     line(format!("SUMMARY:{}", escape(&booking.title)));
+    // Attendees are of an event that somebody organizes (sections 3.8.4.1 and 3.8.4.3); else they are named in words.
     if !booking.organizer.is_empty() {
         line(format!("ORGANIZER{}", person(&booking.organizer)));
-    }
-    for attendee in &booking.attendees {
-        line(format!("ATTENDEE;PARTSTAT=ACCEPTED{}", person(attendee)));
+        for attendee in &booking.attendees {
+            line(format!("ATTENDEE;PARTSTAT=ACCEPTED{}", person(attendee)));
+        }
+    } else if !booking.attendees.is_empty() {
+        line(format!("DESCRIPTION:{}", escape(&format!("With: {}", booking.attendees.join(", ")))));
     }
     line("STATUS:CONFIRMED".to_owned());
     line("TRANSP:OPAQUE".to_owned());
@@ -156,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_booking_is_a_confirmed_opaque_event() {
-        let text = render("alice", &[booking("Plan; review, ship\nthen \\ rest")]);
+        let text = render("alice", &[booking("Plan; review, ship\nthen \\ rest")], 9);
         for line in [
             "BEGIN:VCALENDAR",
             "VERSION:2.0",
@@ -175,15 +181,28 @@ mod tests {
         assert!(!text.contains("METHOD"));
     }
 
+    /// RFC 5545, sections 3.8.4.1 and 3.8.4.3: attendees are of an event that somebody organizes.
+    #[test]
+    fn without_an_organizer_there_are_no_attendees_but_their_names() {
+        let mut alone = booking("x");
+        alone.organizer.clear();
+        let text = render("alice", &[alone.clone()], 9);
+        assert!(!text.contains("ATTENDEE") && !text.contains("ORGANIZER"), "{text}");
+        assert!(text.contains("DESCRIPTION:With: alice\\, b\u{f6}b \"the\" builder\r\n"), "{text}");
+        alone.attendees.clear();
+        assert!(!render("alice", &[alone], 9).contains("DESCRIPTION"));
+        assert!(!render("alice", &[booking("x")], 9).contains("DESCRIPTION"));
+    }
+
     #[test]
     fn nothing_booked_is_still_a_calendar() {
-        assert!(Calendar::parse("out", &render("alice", &[])).is_ok());
+        assert!(Calendar::parse("out", &render("alice", &[], 9)).is_ok());
     }
 
     #[test]
     fn our_own_events_are_ignored_on_input() {
         let window = TimeRange { start: at(-3600), end: at(3600) };
-        let calendar = Calendar::parse("out", &render("alice", &[booking("x")])).unwrap();
+        let calendar = Calendar::parse("out", &render("alice", &[booking("x")], 9)).unwrap();
         assert_eq!(calendar.busy(window, &TimeZone::UTC).unwrap().busy, []);
     }
 
@@ -199,7 +218,7 @@ mod tests {
             let slot = TimeRange { start: at(start), end: at(start + minutes * 60) };
             let attendees = vec![who.clone()];
             let booking = BookedEvent { meeting_id: id, slot, organizer: who.clone(), attendees, ..booking(&title) };
-            let text = render(&who, &[booking]);
+            let text = render(&who, &[booking], 9);
             for line in text.split("\r\n") {
                 prop_assert!(line.len() <= MAX_LINE_OCTETS, "{line}");
                 prop_assert!(!line.contains(['\r', '\n']));

@@ -2,25 +2,28 @@
 //! not booked, and one VEVENT with RECURRENCE-ID for each that is booked otherwise than the rule has it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::civil;
 use jiff::tz::{Dst, Offset, TimeZone};
 
 use super::output::{BookedEvent, utc};
 use crate::core::recurrence::Rule;
-use crate::core::series::Recurrence;
-use crate::core::time::{Instant, TimeRange};
+use crate::core::series::{Recurrence, ending};
+use crate::core::time::Instant;
 use crate::core::zones as tz;
 
-/// Occurrences of one series that are looked through at most; the bookings of longer ones are written one by one.
+/// Occurrences of one series that are looked through at most; bookings behind them are written one by one.
 const OCCURRENCES: usize = 5_000;
 
 /// One recurring event.
 pub(super) struct Recurring<'a> {
     /// The series.
     pub id: String,
-    /// Whose details the rule's occurrences have.
+    /// Whose details and length the rule's occurrences have: as most of them.
     pub master: &'a BookedEvent,
+    /// The highest revision of its meetings.
+    pub sequence: u64,
     recurrence: &'a Recurrence,
     zone: TimeZone,
     /// The rule, which ends with the last booking.
@@ -60,12 +63,12 @@ fn one<'a>(members: &[&'a BookedEvent]) -> Option<(Recurring<'a>, Vec<&'a Booked
     let recurrence = members.iter().find_map(of)?;
     let zone = tz::zone(&recurrence.time_zone).ok()?;
     let last = members.iter().filter_map(of).map(|recurrence| recurrence.instant).max()?;
-    let kept =
-        recurrence.rule.split(';').filter(|part| !part.starts_with("COUNT=") && !part.starts_with("UNTIL="));
-    let rule = format!("{};UNTIL={}", kept.collect::<Vec<_>>().join(";"), utc(last));
     let until = last + chrono::Duration::seconds(1);
-    let named = Rule::parse(&rule).ok()?;
+    let named = Rule::parse(&ending(&recurrence.rule, last)).ok()?;
     let named = named.occurrences(recurrence.start, &recurrence.time_zone, None, OCCURRENCES, until).ok()?;
+    // What comes behind the last one that is looked at is no part of the event, and so must be none of its rule.
+    let last = if named.len() == OCCURRENCES { named.last()?.instant } else { last };
+    let rule = ending(&recurrence.rule, last);
     let named: BTreeSet<civil::DateTime> = named.into_iter().map(|occurrence| occurrence.civil).collect();
     let (mut booked, mut strays) = (BTreeMap::new(), Vec::new());
     for booking in members {
@@ -77,31 +80,44 @@ fn one<'a>(members: &[&'a BookedEvent]) -> Option<(Recurring<'a>, Vec<&'a Booked
             false => strays.push(*booking),
         }
     }
-    let plain = |booking: &&&BookedEvent| as_ruled(booking);
-    let master = *booked.values().find(plain).or(booked.values().next())?;
-    let changed = booked.values().filter(|booking| !as_ruled(booking) || !same_details(booking, master));
-    let changed = changed.copied().collect();
+    let master = master(booked.values().copied())?;
+    let as_master = |booking: &BookedEvent| as_ruled(booking) && details(booking) == details(master);
+    let changed = booked.values().filter(|booking| !as_master(booking)).copied().collect();
     let left_out = named.iter().filter(|local| !booked.contains_key(local)).copied().collect();
     let id = recurrence.series.to_string();
-    Some((Recurring { id, master, recurrence, zone, rule, last, left_out, changed }, strays))
+    let sequence = booked.values().map(|booking| u64::from(booking.sequence)).max()?;
+    Some((Recurring { id, master, sequence, recurrence, zone, rule, last, left_out, changed }, strays))
 }
 
-/// Whether it takes place where the rule has it.
+/// The first of those whose details and length most have: of those that begin when the rule has them, if there are any.
+fn master<'a>(booked: impl Iterator<Item = &'a BookedEvent> + Clone) -> Option<&'a BookedEvent> {
+    let mut counts = BTreeMap::new();
+    for booking in booked.clone() {
+        *counts.entry((as_ruled(booking), details(booking))).or_insert(0_usize) += 1;
+    }
+    let worth = |booking: &&BookedEvent| {
+        let ruled = as_ruled(booking);
+        (ruled, counts.get(&(ruled, details(booking))).copied())
+    };
+    let best = booked.clone().map(|booking| worth(&booking)).max()?;
+    booked.into_iter().find(|booking| worth(booking) == best)
+}
+
+/// Whether it begins when the rule has it.
 fn as_ruled(booking: &BookedEvent) -> bool {
-    booking
-        .series
-        .as_deref()
-        .is_some_and(|recurrence| booking.slot == TimeRange::lasting(recurrence.instant, recurrence.duration))
+    booking.series.as_deref().is_some_and(|recurrence| booking.slot.start == recurrence.instant)
 }
 
-fn same_details(a: &BookedEvent, b: &BookedEvent) -> bool {
-    (&a.title, &a.organizer, &a.attendees) == (&b.title, &b.organizer, &b.attendees)
+/// What the rule's occurrences have in common, beside when they begin.
+fn details(booking: &BookedEvent) -> (&str, &str, &[String], Duration) {
+    (&booking.title, &booking.organizer, &booking.attendees, booking.slot.length())
 }
 
 impl<'a> Recurring<'a> {
     /// The lines that say when the recurring event is.
     pub(super) fn times(&self) -> Vec<String> {
-        let Recurrence { time_zone, start, duration, .. } = self.recurrence;
+        let Recurrence { time_zone, start, .. } = self.recurrence;
+        let duration = self.master.slot.length();
         let mut lines = vec![
             format!("DTSTART;TZID={time_zone}:{}", local(*start)),
             format!("DURATION:PT{}S", duration.as_secs()),
@@ -181,11 +197,11 @@ fn offset(offset: Offset) -> String {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
-    use super::super::{Calendar, render};
+    use super::super::{Calendar, carry_on, render};
     use super::*;
     use crate::core::ids::SeriesId;
+    use crate::core::time::TimeRange;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -226,7 +242,7 @@ mod tests {
     #[test]
     fn a_series_is_one_event_and_keeps_its_hour_over_a_change_of_clocks() {
         let bookings: Vec<BookedEvent> = (0..3).map(occurrence).collect();
-        let text = render("alice", &bookings);
+        let text = render("alice", &bookings, 9);
         assert_eq!(text.matches("BEGIN:VEVENT").count(), 1, "{text}");
         for line in [
             "UID:5e71@quorate",
@@ -249,7 +265,7 @@ mod tests {
         let later = bookings[2].slot.start + chrono::Duration::hours(30);
         bookings[2].slot = TimeRange::lasting(later, 2 * HOUR);
         bookings[3].title = "the last one".into();
-        let text = render("alice", &bookings);
+        let text = render("alice", &bookings, 9);
         assert_eq!(text.matches("BEGIN:VEVENT").count(), 3, "{text}");
         for line in [
             "EXDATE;TZID=Europe/Berlin:20260331T090000",
@@ -266,6 +282,75 @@ mod tests {
     }
 
     #[test]
+    fn the_event_has_the_details_of_most_occurrences() {
+        let mut bookings: Vec<BookedEvent> = (0..5).map(occurrence).collect();
+        bookings[0].title = "the first one".into();
+        for booking in &mut bookings[1..4] {
+            booking.slot = TimeRange::lasting(booking.slot.start, HOUR / 2);
+        }
+        // Most have these details, but elsewhere.
+        bookings[4].title = "the first one".into();
+        let text = render("alice", &bookings, 9);
+        let (before, master) = text.split_once("DTSTART;TZID=Europe/Berlin:20260324T090000").unwrap();
+        assert!(before.contains("BEGIN:VEVENT\r\nUID:5e71@quorate"), "{text}");
+        let master = master.split_once("END:VEVENT").unwrap().0;
+        assert!(master.contains("SUMMARY:weekly\r\n") && master.contains("DURATION:PT1800S\r\n"), "{text}");
+        assert_eq!(text.matches("SUMMARY:the first one\r\n").count(), 2, "{text}");
+        assert_eq!(text.matches("BEGIN:VEVENT").count(), 3, "{text}");
+        assert_eq!(read(&text), bookings.iter().map(|b| b.slot).collect::<Vec<_>>());
+    }
+
+    /// What a program has seen is never taken back: an occurrence that was moved away and back (revision 2), and is then
+    /// called off, changes the event.
+    #[test]
+    fn the_revision_is_of_the_whole_event_and_never_falls() {
+        let mut bookings: Vec<BookedEvent> = (0..3).map(occurrence).collect();
+        bookings[0].sequence = 2;
+        let sequences = |text: &str| -> Vec<u64> {
+            text.lines().filter_map(|line| line.strip_prefix("SEQUENCE:")?.parse().ok()).collect()
+        };
+        let first = render("alice", &bookings, 1);
+        assert_eq!(sequences(&first), [2]);
+        // Something else was booked meanwhile.
+        let again = carry_on(&first, &render("alice", &bookings, 5));
+        assert_eq!(sequences(&again), [2]);
+        let cancelled = carry_on(&again, &render("alice", &bookings[1..], 6));
+        assert!(cancelled.contains("EXDATE;TZID=Europe/Berlin:20260324T090000\r\n"), "{cancelled}");
+        assert_eq!(sequences(&cancelled), [6]);
+        // Another journal, which counts anew.
+        bookings[2].title = "the last one".into();
+        let text = carry_on(&cancelled, &render("alice", &bookings[1..], 3));
+        assert_eq!(sequences(&text), [7, 7]);
+    }
+
+    /// Of a rule that names more days than are looked at, those behind are events of their own, and none of the rule's.
+    #[test]
+    fn what_lies_beyond_all_that_is_looked_at_is_there_once() {
+        let daily = |n: i64| {
+            let mut booking = occurrence(0);
+            let mut series = (**booking.series.as_ref().unwrap()).clone();
+            series.rule = "FREQ=DAILY".into();
+            series.local = series.start.checked_add(jiff::Span::new().days(n)).unwrap();
+            series.instant = tz::to_instant(series.local, &tz::zone("Europe/Berlin").unwrap());
+            booking.slot = TimeRange::lasting(series.instant, HOUR);
+            booking.meeting_id = format!("m{n}");
+            BookedEvent { series: Some(Arc::new(series)), ..booking }
+        };
+        let most = OCCURRENCES as i64;
+        let bookings = [most - 2, most - 1, most, most + 1].map(daily);
+        let text = render("alice", &bookings, 9);
+        let last = utc(bookings[1].slot.start);
+        assert!(text.contains(&format!("RRULE:FREQ=DAILY;UNTIL={last}\r\n")), "{last} in {text}");
+        assert_eq!(text.matches("BEGIN:VEVENT").count(), 3);
+        for (booking, uid) in bookings.iter().zip(["5e71", "5e71", "m5000", "m5001"]) {
+            assert!(text.contains(&format!("UID:{uid}@quorate\r\n")), "{uid}: {}", booking.meeting_id);
+        }
+        // Nothing but such bookings is left: the rule is not used at all.
+        let text = render("alice", &bookings[2..], 9);
+        assert_eq!((text.matches("RRULE").count(), text.matches("BEGIN:VEVENT").count()), (0, 2));
+    }
+
+    #[test]
     fn a_rule_that_cannot_be_used_gives_single_events() {
         let broken = |n| {
             let booking = occurrence(n);
@@ -274,7 +359,7 @@ mod tests {
             BookedEvent { series: Some(Arc::new(series)), ..booking }
         };
         let bookings = [broken(0), broken(1)];
-        let text = render("alice", &bookings);
+        let text = render("alice", &bookings, 9);
         assert!(text.contains("UID:m0@quorate") && text.contains("UID:m1@quorate"), "{text}");
         assert_eq!(read(&text), bookings.map(|b| b.slot));
     }

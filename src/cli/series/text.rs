@@ -130,7 +130,7 @@ fn occurrences(value: &pb::Series, zone: &Zone, asker: &Zone) -> String {
 /// The outcome in a word; of one that was moved, also from where.
 fn outcome(value: &pb::Occurrence, zone: &Zone) -> String {
     let word = outcome_word(value.outcome);
-    let from = values::instant(value.recurrence_time.as_ref());
+    let from = own_start(value);
     let to = values::range(value.slot.as_ref()).map(|(start, _)| start);
     match (value.outcome(), from, to) {
         (Outcome::Moved, Some(from), Some(to)) => {
@@ -142,18 +142,32 @@ fn outcome(value: &pb::Occurrence, zone: &Zone) -> String {
     }
 }
 
-/// Where occurrences begin by the rule: the instants, in their order.
-fn starts(value: &pb::Series) -> Vec<Timestamp> {
-    value.occurrences.iter().filter_map(|o| values::instant(o.recurrence_time.as_ref())).collect()
+/// When the series has an occurrence begin: by the rule, or where the series was moved to. An older scheduler does not tell:
+/// then it is the rule's time.
+fn own_start(value: &pb::Occurrence) -> Option<Timestamp> {
+    let own = values::range(value.series_slot.as_ref()).map(|(start, _)| start);
+    own.or_else(|| values::instant(value.recurrence_time.as_ref()))
 }
 
-/// When the clocks of the series' zone change between its occurrences, and that the local time stays.
+/// When the series has the occurrences begin that are, or are to be, booked; without those whose time the clocks skip.
+fn starts(value: &pb::Series) -> Vec<Timestamp> {
+    let stands = |o: &&pb::Occurrence| {
+        matches!(o.outcome(), Outcome::Booked | Outcome::Moved | Outcome::Pending) && !o.shifted
+    };
+    let mut starts: Vec<Timestamp> = value.occurrences.iter().filter(stands).filter_map(own_start).collect();
+    starts.sort_unstable();
+    starts
+}
+
+/// When the clocks of the series' zone change between its occurrences, and that the local time stays. Nothing is said of a
+/// change at which the local time is another one: the series was moved there.
 fn clock_changes(value: &pb::Series, zone: &Zone) -> String {
     if value.state() == pb::series::State::Cancelled {
         return String::new();
     }
     let starts = starts(value);
     let (Some(first), Some(last)) = (starts.first(), starts.last()) else { return String::new() };
+    let local = |start: &Timestamp| start.to_zoned(zone.rules.clone()).strftime("%H:%M").to_string();
     let mut before = zone.rules.to_offset(*first);
     let mut text = String::new();
     let mut told = 0;
@@ -164,19 +178,19 @@ fn clock_changes(value: &pb::Series, zone: &Zone) -> String {
             // Only the name of the time changes, or whether it counts as summer time.
             continue;
         }
+        let next = starts.partition_point(|start| *start < change.timestamp());
+        let sides = (next.checked_sub(1).and_then(|at| starts.get(at)), starts.get(next));
+        let (Some(was), Some(is)) = (sides.0.map(local), sides.1.map(local)) else { continue };
+        if was != is {
+            continue;
+        }
         told += 1;
         if told > CHANGES {
             continue;
         }
         let way = if new > old { "forward" } else { "back" };
         let date = change.timestamp().to_zoned(zone.rules.clone()).date().strftime("%a %Y-%m-%d").to_string();
-        let after = value.occurrences.iter().find(|occurrence| {
-            values::instant(occurrence.recurrence_time.as_ref()).is_some_and(|at| at >= change.timestamp())
-        });
-        let local = after.and_then(|occurrence| occurrence.local_time.get(11..16)).map(clean);
-        let local = local.unwrap_or_else(|| "the local time".to_owned());
-        let _ =
-            writeln!(text, "note: the clocks of {} go {way} on {date}: {local} stays {local}.", zone.name);
+        let _ = writeln!(text, "note: the clocks of {} go {way} on {date}: {was} stays {is}.", zone.name);
     }
     if told > CHANGES {
         let _ =
@@ -253,11 +267,16 @@ mod tests {
         let by_rule = local.to_zoned(berlin().rules).unwrap().timestamp();
         let start: jiff::civil::DateTime = format!("{date}T{start}:00").parse().unwrap();
         let start = start.to_zoned(berlin().rules).unwrap().timestamp();
-        let end = start.checked_add(jiff::SignedDuration::from_mins(30)).unwrap();
+        let range = |start: Timestamp| {
+            let end = start.checked_add(jiff::SignedDuration::from_mins(30)).unwrap();
+            Some(values::time_range(start, end))
+        };
+        let own = if outcome == Outcome::Moved { by_rule } else { start };
         pb::Occurrence {
             recurrence_time: Some(values::timestamp(by_rule)),
             local_time: local.to_string(),
-            slot: Some(values::time_range(start, end)),
+            slot: range(start),
+            series_slot: range(own),
             outcome: outcome.into(),
             meeting_id: format!("m{date}"),
             reason: reason.into(),
@@ -313,6 +332,27 @@ note: the clocks of Europe/Berlin go forward on Sun 2027-03-28: 09:00 stays 09:0
             shown.contains("Tue 2027-04-06 09:00–09:30   booked             Tue 2027-04-06 16:00–16:30"),
             "{shown}"
         );
+    }
+
+    /// The local time is that at which the meetings are, not that of the rule.
+    #[test]
+    fn a_series_that_was_moved_keeps_the_time_that_it_was_moved_to() {
+        let mut series = weekly();
+        let moved = |date, outcome| occurrence(date, outcome, "16:00", "");
+        series.occurrences[2] = moved("2027-03-30", Outcome::Booked);
+        series.occurrences[3] = moved("2027-04-06", Outcome::Booked);
+        assert_eq!(clock_changes(&series, &berlin()), "", "from then on it is another time");
+        series.occurrences[0] = moved("2027-03-16", Outcome::Booked);
+        series.occurrences[1] = moved("2027-03-23", Outcome::Booked);
+        let all = "note: the clocks of Europe/Berlin go forward on Sun 2027-03-28: 16:00 stays 16:00.\n";
+        assert_eq!(clock_changes(&series, &berlin()), all);
+        // One that is elsewhere by itself was to be at that time too, and was moved from there.
+        series.occurrences[3].slot = occurrence("2027-04-06", Outcome::Booked, "17:00", "").slot;
+        series.occurrences[3].outcome = Outcome::Moved.into();
+        assert_eq!(clock_changes(&series, &berlin()), all);
+        assert_eq!(outcome(&series.occurrences[3], &berlin()), "moved from 16:00");
+        series.occurrences.iter_mut().for_each(|o| o.outcome = Outcome::Skipped.into());
+        assert_eq!(clock_changes(&series, &berlin()), "", "nothing is booked");
     }
 
     #[test]

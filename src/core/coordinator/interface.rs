@@ -83,7 +83,7 @@ pub enum Command {
         series: SeriesId,
         /// Which must still have this version.
         version: Option<u64>,
-        /// Only occurrences that begin here or later by the rule; none: those that are still to come.
+        /// Only occurrences that take place here or later; none: those that are still to come.
         from: Option<Instant>,
         /// Where the first of them goes; the others move along.
         slot: TimeRange,
@@ -96,7 +96,7 @@ pub enum Command {
         series: SeriesId,
         /// Which must still have this version.
         version: Option<u64>,
-        /// Only occurrences that begin here or later by the rule; none: those that are still to come.
+        /// Only occurrences that take place here or later; none: those that are still to come.
         from: Option<Instant>,
         /// What changes.
         change: Change,
@@ -109,7 +109,7 @@ pub enum Command {
         series: SeriesId,
         /// Which must still have this version.
         version: Option<u64>,
-        /// Only occurrences that begin here or later by the rule.
+        /// Only occurrences that take place here or later.
         from: Option<Instant>,
     },
     /// One of the others, in its caller's trace.

@@ -96,22 +96,31 @@ pub fn horizon(now: Instant, first: Instant) -> Instant {
     time::add(now.max(first), limits::SERIES_HORIZON)
 }
 
-/// The rule as text.
-fn rule_text(pattern: &Pattern, zone: &TimeZone) -> String {
-    match pattern {
-        Pattern::Rule(text) => text.trim().to_ascii_uppercase(),
+/// The rule as text, as it is kept and told to agents: its UNTIL in UTC. A date there means the whole of that day in
+/// `zone`, as the last date of a plain pattern does.
+fn rule_text(pattern: &Pattern, zone: &TimeZone) -> Result<String, PlanError> {
+    let (rule, until) = match pattern {
+        Pattern::Rule(text) => {
+            let rule = Rule::parse(text.trim()).map_err(|error| PlanError::Rule(error.to_string()))?;
+            (text.trim().to_ascii_uppercase(), rule.until(zone))
+        }
         Pattern::Plain(frequency, end) => {
             let frequency = match frequency {
                 Frequency::Daily => "FREQ=DAILY",
                 Frequency::Weekly => "FREQ=WEEKLY",
                 Frequency::Monthly => "FREQ=MONTHLY",
             };
-            let Some(end) = end else { return frequency.to_owned() };
-            let next = zones::start_of_day(end.tomorrow().unwrap_or(*end), zone);
-            let last = zones::to_jiff(next - chrono::Duration::seconds(1));
-            format!("{frequency};UNTIL={}", last.strftime("%Y%m%dT%H%M%SZ"))
+            (frequency.to_owned(), end.map(|end| zones::end_of_day(end, zone)))
         }
-    }
+    };
+    Ok(until.map_or(rule.clone(), |until| ending(&rule, until)))
+}
+
+/// The rule with this end (inclusive), and no other.
+pub fn ending(rule: &str, last: Instant) -> String {
+    let ends = |part: &&str| !part.starts_with("UNTIL=") && !part.starts_with("COUNT=");
+    let kept: Vec<&str> = rule.split(';').filter(ends).collect();
+    format!("{};UNTIL={}", kept.join(";"), zones::to_jiff(last).strftime("%Y%m%dT%H%M%SZ"))
 }
 
 /// One plan for each of the slots that is an occurrence of the rule begun there, in the order of the slots. `named`: the
@@ -126,7 +135,7 @@ pub fn plans(
     now: Instant,
 ) -> Result<Vec<Plan>, PlanError> {
     check(pattern)?;
-    let text = rule_text(pattern, zone);
+    let text = rule_text(pattern, zone)?;
     let rule = Rule::parse(&text).map_err(|error| PlanError::Rule(error.to_string()))?;
     let (counted, ends) = (text.contains("COUNT="), text.contains("UNTIL="));
     let open = !counted && !ends;

@@ -116,12 +116,13 @@ impl Coordinator {
         series: Series,
         meetings: &[BookedMeeting],
     ) {
-        let from = from.unwrap_or(Instant::MIN_UTC);
+        let from = From::these(from, Instant::MIN_UTC);
         let ends = |state| matches!(state, MeetingState::Cancelled | MeetingState::Failed);
         let wanted = of_interest(&series, meetings, from, |meeting| !ends(meeting.state));
+        let cut = series.cut_at(from, meetings);
         let cancel = |(meeting, at)| (Command::Cancel { meeting, version: None }, at);
         let commands = wanted.into_iter().map(cancel).collect();
-        let job = SeriesJob::new(series, true, Task::Cancel(from));
+        let job = SeriesJob::new(series, true, Task::Cancel(cut));
         self.change_parts(now, ticket, job, commands, deadline);
     }
 
@@ -134,7 +135,7 @@ impl Coordinator {
         mut series: Series,
         meetings: &[BookedMeeting],
     ) {
-        let from = from.unwrap_or(now.wall);
+        let from = From::still_to_come(from, now.wall);
         let confirmed = |meeting: &Meeting| meeting.state == MeetingState::Confirmed;
         let wanted = of_interest(&series, meetings, from, confirmed);
         let undecided =
@@ -190,7 +191,8 @@ impl Coordinator {
         self.parts_over(now, &parent);
     }
 
-    /// All of these occurrences to another time, in one decision: each by an overlay of its own.
+    /// All of these occurrences to another time, in one decision: each by an overlay of its own. Those that were moved by
+    /// themselves go along, as "this and following" does in calendar programs.
     fn move_series(
         &mut self,
         now: Now,
@@ -200,26 +202,22 @@ impl Coordinator {
         series: Series,
         meetings: Vec<BookedMeeting>,
     ) {
-        let from = from.unwrap_or(now.wall);
         let Ok(zone) = zones::zone(&series.time_zone) else {
             return self.refuse(ticket, Refused::UnknownZone(series.time_zone));
         };
-        let confirmed = |meeting: &Meeting| meeting.state == MeetingState::Confirmed;
-        let wanted = of_interest(&series, &meetings, from, confirmed);
-        let wanted: Vec<MeetingId> = wanted.into_iter().map(|(meeting, _)| meeting).collect();
+        let wanted = to_move(&series, &meetings, From::still_to_come(from, now.wall));
+        let ids = || wanted.iter().filter_map(|occurrence| occurrence.meeting.as_ref());
         let busy = |id: &MeetingId| self.live.contains_key(id) || self.changing.contains_key(id);
-        if wanted.iter().any(busy) {
+        if ids().any(busy) {
             return self.refuse(ticket, Refused::BeingChanged);
         }
-        let occurrence_of =
-            |id: &MeetingId| series.occurrences.iter().find(|o| o.meeting.as_ref() == Some(id));
-        let Some(first) = wanted.first().and_then(occurrence_of) else {
+        let Some(first) = wanted.first() else {
             return self.refuse(ticket, nothing_from_then());
         };
         let distance = zones::to_civil(slot.start, &zone).duration_since(first.local);
         let by = Move { from: first.recurrence, seconds: distance.as_secs(), length: slot.length() };
         let mut planned = Vec::with_capacity(wanted.len());
-        for occurrence in wanted.iter().filter_map(occurrence_of) {
+        for occurrence in &wanted {
             let moved = series::moved(occurrence.local, &by, &zone).unwrap_or(occurrence.slot);
             planned.push(Planned { slot: moved, ..occurrence.as_planned() });
         }
@@ -229,7 +227,7 @@ impl Coordinator {
                 "is so long that occurrences would overlap each other, buffers included".to_owned();
             return self.refuse(ticket, Refused::Invalid { field: "slot".into(), description });
         }
-        let id = job_id(&series.id);
+        let wanted: Vec<MeetingId> = ids().cloned().collect();
         let mut rows: HashMap<MeetingId, BookedMeeting> =
             meetings.into_iter().map(|found| (found.0.id.clone(), found)).collect();
         let found = wanted.iter().filter_map(|id| rows.remove(id));
@@ -242,9 +240,24 @@ impl Coordinator {
         job.series.spec.duration = slot.length();
         job.replaces = found.iter().map(|(_, row)| row.attempt.clone()).collect();
         job.places = Places::exactly(plan.wanted());
+        self.members_of_move(now, &mut job, &plan, &found, deadline);
+        job.plans = vec![plan];
+        self.start_series(now, job, vec![ticket], deadline, Duration::ZERO);
+    }
+
+    /// A job for each meeting that moves with its series, under the series'.
+    fn members_of_move(
+        &mut self,
+        now: Now,
+        job: &mut SeriesJob,
+        plan: &Plan,
+        found: &[(Meeting, AttemptRow)],
+        deadline: Mono,
+    ) {
+        let id = job_id(&job.series.id);
         for ((meeting, row), planned) in found.iter().zip(&plan.occurrences) {
             let mut draft = meeting.clone();
-            draft.spec.duration = slot.length();
+            draft.spec.duration = planned.slot.length();
             draft.named_slot = Some(planned.slot);
             draft.options = job.series.options.clone();
             draft.attempts = 0;
@@ -262,9 +275,40 @@ impl Coordinator {
             self.live.insert(meeting.id.clone(), Live { group: Some(id.clone()), siblings, phase, ..member });
             job.members.push(meeting.id.clone());
         }
-        job.plans = vec![plan];
-        self.start_series(now, job, vec![ticket], deadline, Duration::ZERO);
     }
+}
+
+/// From when on occurrences are meant, by the time at which each takes place.
+#[derive(Clone, Copy)]
+struct From {
+    at: Instant,
+    /// Whether one that begins just then is left out.
+    behind: bool,
+}
+
+impl From {
+    /// Those from an instant on that was named, or from another.
+    fn these(named: Option<Instant>, else_from: Instant) -> Self {
+        Self { at: named.unwrap_or(else_from), behind: false }
+    }
+
+    /// Unless an instant was named: those that have not begun.
+    fn still_to_come(named: Option<Instant>, now: Instant) -> Self {
+        Self { at: named.unwrap_or(now), behind: named.is_none() }
+    }
+
+    fn has(self, start: Instant) -> bool {
+        start > self.at || start == self.at && !self.behind
+    }
+}
+
+/// Where the end of a series is to be.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Cut {
+    /// What takes place here or later goes.
+    from: Instant,
+    /// The same by the rule, which ends before it; none: nothing is left.
+    rule: Option<Instant>,
 }
 
 /// The series that a command names, and the version that it must still have.
@@ -282,18 +326,51 @@ fn nothing_from_then() -> Refused {
     Refused::Invalid { field: "from".into(), description }
 }
 
-/// The meetings of occurrences from an instant on, by the rule, and when it has them begin.
+/// When an occurrence takes place; without a booked slot: where the series has it.
+fn place(occurrence: &Occurrence, meetings: &HashMap<&MeetingId, &Meeting>) -> Instant {
+    let meeting = occurrence.meeting.as_ref().and_then(|id| meetings.get(id));
+    meeting.and_then(|meeting| meeting.slot).unwrap_or(occurrence.slot).start
+}
+
+fn by_id(meetings: &[BookedMeeting]) -> HashMap<&MeetingId, &Meeting> {
+    meetings.iter().map(|(meeting, _)| (&meeting.id, meeting)).collect()
+}
+
+/// The occurrences from then on, in the order of the rule, whose meetings are wanted.
+fn occurrences_from<'a>(
+    series: &'a Series,
+    meetings: &HashMap<&MeetingId, &Meeting>,
+    from: From,
+    wanted: impl Fn(&Meeting) -> bool,
+) -> impl Iterator<Item = &'a Occurrence> {
+    let wanted = move |id: &MeetingId| meetings.get(id).is_some_and(|meeting| wanted(meeting));
+    let named =
+        move |o: &&Occurrence| o.meeting.as_ref().is_some_and(&wanted) && from.has(place(o, meetings));
+    series.occurrences.iter().filter(named)
+}
+
+/// The meetings of these occurrences, and when the rule has them begin.
 fn of_interest(
     series: &Series,
     meetings: &[BookedMeeting],
-    from: Instant,
+    from: From,
     wanted: impl Fn(&Meeting) -> bool,
 ) -> Vec<(MeetingId, Instant)> {
-    let meetings = meetings.iter().map(|(meeting, _)| meeting).filter(|meeting| wanted(meeting));
-    let wanted: HashSet<&MeetingId> = meetings.map(|meeting| &meeting.id).collect();
-    let occurrences = series.occurrences.iter().filter(|occurrence| occurrence.recurrence >= from);
-    let named = occurrences.filter_map(|o| Some((o.meeting.clone()?, o.recurrence)));
-    named.filter(|(id, _)| wanted.contains(id)).collect()
+    let meetings = by_id(meetings);
+    let found = occurrences_from(series, &meetings, from, wanted);
+    found.filter_map(|o| Some((o.meeting.clone()?, o.recurrence))).collect()
+}
+
+/// The occurrences that a move from then on takes along, in the order of the rule. The first of them is one that the series
+/// has there: others may have come behind it by themselves, and stay, as they come before it by the rule.
+fn to_move(series: &Series, meetings: &[BookedMeeting], from: From) -> Vec<Occurrence> {
+    let meetings = by_id(meetings);
+    let confirmed = |meeting: &Meeting| meeting.state == MeetingState::Confirmed;
+    let found: Vec<&Occurrence> = occurrences_from(series, &meetings, from, confirmed).collect();
+    let own = found.iter().find(|occurrence| from.has(occurrence.slot.start));
+    let first = own.or_else(|| found.iter().min_by_key(|occurrence| place(occurrence, &meetings)));
+    let first = first.map(|occurrence| occurrence.recurrence);
+    found.into_iter().filter(|occurrence| Some(occurrence.recurrence) >= first).cloned().collect()
 }
 
 impl SeriesJob {
@@ -304,20 +381,41 @@ impl SeriesJob {
 }
 
 impl Series {
-    /// Ends the series before `from`.
-    pub(super) fn cut(&mut self, from: Instant) {
-        // Of an end beyond what is booked so far, the rest is still to be booked.
-        self.booked_until = self.booked_until.filter(|until| *until < from);
-        if self.occurrences.iter().all(|occurrence| occurrence.recurrence >= from) {
+    /// Where the series ends by the rule if it ends before `from`: behind what takes place before. What is not booked yet
+    /// begins where the last move puts it.
+    fn cut_at(&self, from: From, meetings: &[BookedMeeting]) -> Cut {
+        let meetings = by_id(meetings);
+        let stay = self.occurrences.iter().filter(|occurrence| !from.has(place(occurrence, &meetings)));
+        let last = stay.map(|occurrence| occurrence.recurrence).max();
+        let second = Duration::from_secs(1);
+        let behind = |last| self.before_moves(from.at).max(super::super::super::time::add(last, second));
+        Cut { from: from.at, rule: last.map(behind) }
+    }
+
+    /// When the rule has something begin that takes place at this instant.
+    fn before_moves(&self, at: Instant) -> Instant {
+        let Ok(zone) = zones::zone(&self.time_zone) else { return at };
+        let by_rule = |by: &Move| {
+            let back = jiff::SignedDuration::from_secs(by.seconds);
+            let local = zones::to_civil(at, &zone).checked_sub(back).ok()?;
+            Some(zones::to_instant(local, &zone)).filter(|rule| by.from <= *rule)
+        };
+        self.moves.iter().rev().find_map(by_rule).unwrap_or(at)
+    }
+
+    /// Ends the series there.
+    pub(super) fn cut(&mut self, cut: Cut) {
+        let Some(rule) = cut.rule else {
             self.booked_until = None;
             self.state = SeriesState::Cancelled;
             return;
-        }
-        self.occurrences.retain(|occurrence| occurrence.recurrence < from || occurrence.meeting.is_some());
-        let last = zones::to_jiff(super::super::super::time::sub(from, Duration::from_secs(1)));
-        let ends = |part: &&str| !part.starts_with("UNTIL=") && !part.starts_with("COUNT=");
-        let kept: Vec<&str> = self.rule.split(';').filter(ends).collect();
-        self.rule = format!("{};UNTIL={}", kept.join(";"), last.strftime("%Y%m%dT%H%M%SZ"));
+        };
+        // Of an end beyond what is booked so far, the rest is still to be booked.
+        self.booked_until = self.booked_until.filter(|until| *until < rule);
+        let stays = |o: &Occurrence| o.slot.start < cut.from || o.meeting.is_some();
+        self.occurrences.retain(stays);
+        let last = super::super::super::time::sub(rule, Duration::from_secs(1));
+        self.rule = series::ending(&self.rule, last);
     }
 
     /// Whether each occurrence that has a meeting has its row too: else a restart, or the end, crossed its beginning.

@@ -30,6 +30,14 @@ impl Group {
 }
 
 impl Live {
+    /// Where the meeting is booked that is being changed.
+    fn booked_slot(&self) -> Option<TimeRange> {
+        match &self.job {
+            Job::Change { current, .. } => current.slot,
+            _ => None,
+        }
+    }
+
     fn group_mut(&mut self) -> Option<&mut Group> {
         match &mut self.phase {
             Phase::Members(Members::Group(group)) => Some(group),
@@ -390,8 +398,12 @@ impl Coordinator {
                 let moved: BTreeMap<&MeetingId, TimeRange> =
                     job.members.iter().zip(planned.map(|planned| planned.slot)).collect();
                 for occurrence in &mut row.occurrences {
-                    let slot = occurrence.meeting.as_ref().and_then(|meeting| moved.get(meeting));
-                    occurrence.slot = slot.copied().unwrap_or(occurrence.slot);
+                    let Some(meeting) = occurrence.meeting.as_ref() else { continue };
+                    let Some(slot) = moved.get(meeting) else { continue };
+                    // One that was elsewhere by itself goes along, and says so.
+                    let was = self.live.get(meeting).and_then(Live::booked_slot);
+                    occurrence.alone = was.filter(|was| *was != occurrence.slot);
+                    occurrence.slot = *slot;
                 }
             }
             _ => {

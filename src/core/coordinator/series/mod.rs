@@ -64,8 +64,8 @@ enum Task {
     Book,
     /// Books further occurrences of a series without an end.
     Extend,
-    /// Calls off the occurrences from an instant on.
-    Cancel(Instant),
+    /// Calls off the rest, from an instant on.
+    Cancel(change::Cut),
     /// Moves them.
     Move(Move),
     /// Gives them other attendees or details.

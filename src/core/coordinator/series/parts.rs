@@ -264,7 +264,7 @@ impl Coordinator {
         match job.task {
             // Asked again, it goes on with those that are left.
             Task::Cancel(_) if !job.failures.is_empty() => {}
-            Task::Cancel(from) => row.cut(from),
+            Task::Cancel(cut) => row.cut(cut),
             Task::Book if !booked => {
                 row.state = SeriesState::Failed;
                 row.booked_until = None;
