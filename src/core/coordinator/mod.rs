@@ -31,6 +31,7 @@ mod intake;
 mod interface;
 mod live;
 mod look;
+mod reconcile;
 mod register;
 mod seek;
 mod series;
@@ -259,7 +260,7 @@ enum Pending {
     /// A transaction of a live meeting.
     Live(MeetingId),
     /// A registration's row: the participant is ready once it is on disk.
-    Registered(Box<register::Admission>),
+    Registered(Box<reconcile::Admission>),
     /// Deliveries that may be sent once they are on disk.
     Deliver(Vec<Delivery>),
     /// A confirm to an agent that asks; what became of the attempt is read again if it changed meanwhile.
