@@ -19,12 +19,13 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 type Labels<'a> = &'a [(&'static str, &'a str)];
 
 /// Everything, as text.
-pub(super) fn text(admin: &Admin, vitals: Option<Vitals>) -> Result<String, fmt::Error> {
+pub(super) fn text(admin: &Admin, vitals: Option<Vitals>, booked: Option<u64>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     admin.requests.register(&mut registry);
     let directory = admin.engine.directory();
     registry.register_collector(Box::new(Now {
         vitals,
+        booked,
         started: admin.started,
         known: directory.known(),
         connected: directory.connected(),
@@ -39,6 +40,8 @@ pub(super) fn text(admin: &Admin, vitals: Option<Vitals>) -> Result<String, fmt:
 #[derive(Debug)]
 struct Now {
     vitals: Option<Vitals>,
+    /// Meetings that are booked and not over; `None` if the store could not be read.
+    booked: Option<u64>,
     started: Instant,
     known: usize,
     connected: usize,
@@ -64,6 +67,10 @@ impl Collector for Now {
             "Participants that an agent speaks for now",
             self.connected,
         )?;
+        if let Some(booked) = self.booked {
+            let booked = usize::try_from(booked).unwrap_or(usize::MAX);
+            out.gauge("quorate_meetings_booked", "Meetings that are booked and not over yet", booked)?;
+        }
         match &self.vitals {
             Some(vitals) => out.vitals(vitals),
             None => Ok(()),

@@ -14,6 +14,7 @@ mod metrics;
 mod page;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -22,14 +23,17 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::core::time::Instant;
-use crate::engine::store::{EventFilter, StoreError};
-use crate::engine::{EngineError, EngineHandle, Vitals};
+use crate::engine::store::{EventFilter, Reader, StoreError};
+use crate::engine::{Clock, EngineError, EngineHandle, Vitals};
 use crate::grpc::RequestMetrics;
 
-/// How long the engine has to answer a probe.
+/// How long the engine, or a read of the store, has for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Reads of the store at once. Where the disk hangs they do too, and those who ask again and again must not pile up.
+const READS: usize = 4;
 /// Requests in flight that the page shows.
 const IN_FLIGHT: usize = 100;
 /// Participants that the page shows.
@@ -60,12 +64,13 @@ pub fn build() -> Build {
 /// What the port tells about.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    /// The engine.
-    pub engine: EngineHandle,
-    /// The calls.
-    pub requests: RequestMetrics,
+    engine: EngineHandle,
+    requests: RequestMetrics,
+    clock: Clock,
     /// When the process started.
-    pub started: Instant,
+    started: Instant,
+    /// A permit for each read of the store that has not ended.
+    reads: Arc<Semaphore>,
 }
 
 /// Why the scheduler takes no requests, or can't say.
@@ -82,6 +87,33 @@ enum NotReady {
 }
 
 impl Admin {
+    /// Of this engine and these calls; `clock` began with the process.
+    pub fn new(engine: EngineHandle, requests: RequestMetrics, clock: Clock) -> Self {
+        let (started, reads) = (clock.now().wall, Arc::new(Semaphore::new(READS)));
+        Self { engine, requests, clock, started, reads }
+    }
+
+    /// Reads the store beside the engine, off the runtime's own threads. The error says why there is no answer, or none in time.
+    async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&dyn Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, String> {
+        let Ok(permit) = self.reads.clone().try_acquire_owned() else {
+            return Err("reads of the store have not ended yet".into());
+        };
+        let reader = self.engine.reader();
+        let reading = tokio::task::spawn_blocking(move || {
+            let found = look(&*reader);
+            drop(permit);
+            found
+        });
+        match tokio::time::timeout(PATIENCE, reading).await {
+            Ok(Ok(found)) => found.map_err(|error| error.to_string()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("the store was not read within {PATIENCE:?}")),
+        }
+    }
+
     async fn vitals(&self, in_flight: usize) -> Result<Vitals, NotReady> {
         match tokio::time::timeout(PATIENCE, self.engine.vitals(in_flight)).await {
             Ok(Ok(vitals)) => Ok(vitals),
@@ -90,6 +122,12 @@ impl Admin {
                 Err(NotReady::Silent)
             }
         }
+    }
+
+    /// How many meetings are booked that are not over yet.
+    async fn booked(&self) -> Result<u64, String> {
+        let now = self.clock.now().wall;
+        self.read(move |reader| reader.booked(now)).await
     }
 
     /// The router, for any server of HTTP.
@@ -152,8 +190,8 @@ async fn buildinfo() -> Response {
 
 async fn exposition(State(admin): State<Admin>) -> Response {
     // An engine that does not answer is a figure too.
-    let vitals = admin.vitals(0).await.ok();
-    match metrics::text(&admin, vitals) {
+    let (vitals, booked) = tokio::join!(admin.vitals(0), admin.booked());
+    match metrics::text(&admin, vitals.ok(), booked.ok()) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "metrics can't be written");
@@ -163,18 +201,13 @@ async fn exposition(State(admin): State<Admin>) -> Response {
 }
 
 async fn status(State(admin): State<Admin>) -> Response {
-    let vitals = admin.vitals(IN_FLIGHT).await;
-    let reader = admin.engine.reader();
-    let events = tokio::task::spawn_blocking(move || {
+    let events = admin.read(|reader| {
         let Some((_, newest)) = reader.event_bounds()? else { return Ok(Vec::new()) };
         let everything = EventFilter::default();
         let page = reader.events(newest.saturating_sub(EVENTS), &everything, EVENTS as usize)?;
-        Ok::<_, StoreError>(page.events)
+        Ok(page.events)
     });
-    let events = match events.await {
-        Ok(events) => events.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
+    let (vitals, booked, events) = tokio::join!(admin.vitals(IN_FLIGHT), admin.booked(), events);
     let directory = admin.engine.directory();
     let view = page::View {
         build: build(),
@@ -184,6 +217,7 @@ async fn status(State(admin): State<Admin>) -> Response {
         participants: directory.page(None, false, PARTICIPANTS),
         known: directory.known(),
         connected: directory.connected(),
+        booked: booked.ok(),
         events,
     };
     let headers = [

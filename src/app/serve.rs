@@ -70,7 +70,7 @@ impl Scheduler {
     /// The store can't be opened, or an address can't be listened on.
     pub async fn start(settings: Settings) -> Result<Self, AppError> {
         let Settings { listen, storage, limits, admin, spans } = settings;
-        let started = Clock::start().now().wall;
+        let clock = Clock::start();
         let store = match storage {
             Storage::Dir(dir) => SqliteStore::open(&dir.join(DATABASE))?,
             Storage::Memory => SqliteStore::in_memory()?,
@@ -97,7 +97,7 @@ impl Scheduler {
         let served = CancellationToken::new();
         let (admin_address, admin) = match admin {
             Some((listener, address)) => {
-                let admin = Admin { engine: engine.clone(), requests, started };
+                let admin = Admin::new(engine.clone(), requests, clock);
                 let serving = admin::serve(admin, listener, served.clone().cancelled_owned());
                 (Some(address), Some(tokio::spawn(serving)))
             }

@@ -74,6 +74,8 @@ async fn metrics_tell_what_happened() {
         ("quorate_decision_duration_seconds_count", "1"),
         ("quorate_attempts_aborted_total{cause=\"refused\"}", "1"),
         ("quorate_failures_total{reason=\"no_common_slot\"}", "2"),
+        // All of it is in 2024, and over.
+        ("quorate_meetings_booked", "0"),
         ("quorate_participants_connected", "4"),
         ("quorate_sessions", "1"),
         ("quorate_holds_live", "0"),
@@ -88,6 +90,40 @@ async fn metrics_tell_what_happened() {
     let operations: f64 = value(&text, "quorate_store_commit_operations_sum").unwrap().parse().unwrap();
     assert!(commits >= 4 && operations >= commits as f64, "{text}");
     assert!(text.ends_with("# EOF\n"));
+}
+
+/// Not what was counted since the process started: a dashboard that was begun later shows it too.
+#[tokio::test]
+async fn booked_meetings_are_told_after_a_restart_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = || Storage::Dir(folder.path().to_owned());
+    let world = World::start_as(|settings| {
+        settings.storage = storage();
+        settings.admin = Some("127.0.0.1:0".parse().unwrap());
+    })
+    .await;
+    let _host = world.host(vec![Person::new("alice").free(8, 9).free(AHEAD + 8, AHEAD + 17)]).await;
+    let booked = async |world: &World| {
+        let text = get(admin(world), "/metrics").await.body;
+        value(&text, "quorate_meetings_booked").map(str::to_owned)
+    };
+    assert_eq!(booked(&world).await.as_deref(), Some("0"));
+    world.book(ask(&["alice"]).at(8, 9)).await;
+    assert_eq!(booked(&world).await.as_deref(), Some("0"), "it is over");
+    let upcoming = world.book(ask(&["alice"]).at(AHEAD + 8, AHEAD + 9)).await;
+    world.book(ask(&["alice"]).at(AHEAD + 10, AHEAD + 11)).await;
+    assert_eq!(booked(&world).await.as_deref(), Some("2"));
+    world.cancel(&upcoming.meeting_id, &upcoming.etag).await.expect("called off");
+    assert_eq!(booked(&world).await.as_deref(), Some("1"));
+    within("an orderly end", world.scheduler.stop()).await.unwrap();
+    let world = World::start_as(|settings| {
+        settings.storage = storage();
+        settings.admin = Some("127.0.0.1:0".parse().unwrap());
+    })
+    .await;
+    let text = get(admin(&world), "/metrics").await.body;
+    assert_eq!(value(&text, "quorate_decisions_total{outcome=\"committed\"}"), Some("0"), "counted anew");
+    assert_eq!(value(&text, "quorate_meetings_booked"), Some("1"));
 }
 
 #[tokio::test]
