@@ -115,6 +115,8 @@ where
         until.await;
         health.set_not_serving::<SchedulerServiceServer<Organizer>>().await;
         health.set_not_serving::<ParticipantServiceServer<Join>>().await;
+        // And the server as a whole, which is what a probe asks for that names no service.
+        health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         if let Err(error) = grpc.engine.drain(limits::DRAIN / 2).await {
             tracing::warn!(%error, "the engine was gone before it drained");
         }
