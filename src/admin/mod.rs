@@ -3,7 +3,7 @@
 //! | path | says |
 //! |---|---|
 //! | `/livez` | 200 while the engine works: restart the process otherwise |
-//! | `/readyz` | 200 while requests are taken: not before the start is done, nor while draining, nor without a store |
+//! | `/readyz` | 200 while requests are taken: not before the start is done, nor while draining, nor without a store that takes writes |
 //! | `/metrics` | metrics (OpenMetrics 1.0, which Prometheus reads) |
 //! | `/buildinfo` | what this program was built from, as JSON |
 //! | `/` | participants, meetings in flight, recent decisions with their reasons |
@@ -25,6 +25,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::core::limits;
 use crate::core::time::Instant;
 use crate::engine::store::{EventFilter, Reader, StoreError};
 use crate::engine::{Clock, EngineError, EngineHandle, Vitals};
@@ -80,6 +81,8 @@ enum NotReady {
     Draining,
     #[error("the store can't be used; it is tried again every second")]
     NoStore,
+    #[error("the store has not answered for {0} s")]
+    Stalled(u64),
     #[error("the engine has ended")]
     Ended,
     #[error("the engine does not answer")]
@@ -158,6 +161,11 @@ fn ready(vitals: &Vitals) -> Result<(), NotReady> {
     match &vitals.gauges {
         None => Err(NotReady::NoStore),
         Some(gauges) if gauges.draining => Err(NotReady::Draining),
+        // What was read after a failure may be a disk that takes no writes.
+        Some(_) if vitals.store.doubtful => Err(NotReady::NoStore),
+        Some(_) if vitals.store.outstanding >= limits::STORE_STALLED => {
+            Err(NotReady::Stalled(vitals.store.outstanding.as_secs()))
+        }
         Some(_) => Ok(()),
     }
 }

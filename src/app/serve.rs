@@ -13,7 +13,7 @@ use crate::admin::{self, Admin};
 use crate::cli::serve::ServeArgs;
 use crate::engine::spans::Spans;
 use crate::engine::{self, Clock, EngineHandle, StoreRuns};
-use crate::grpc::{self, CallerLimits, Grpc, RequestMetrics};
+use crate::grpc::{self, CallerLimits, Grpc, RequestMetrics, ServeError};
 use crate::store::SqliteStore;
 
 /// The database's name within the data dir.
@@ -104,12 +104,17 @@ impl Scheduler {
             None => (None, None),
         };
         let task = tokio::spawn(async move {
-            let watched = async {
+            let watched = tokio::spawn(async move {
                 let end = running.await;
                 ended.cancel();
                 end
+            });
+            let grpc_end = grpc::serve(grpc, listener, until).await;
+            // The engine ends by itself, once it is drained or nobody has a handle of it; not while its store hangs.
+            let end = match &grpc_end {
+                Err(ServeError::Stalled) => Ok(Ok(())),
+                _ => watched.await.and_then(|end| end),
             };
-            let (grpc_end, end) = tokio::join!(grpc::serve(grpc, listener, until), watched);
             served.cancel();
             if let Some(admin) = admin {
                 // A client that keeps its connection open does not keep the process.

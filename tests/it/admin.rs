@@ -262,6 +262,30 @@ async fn what_was_counted_outlives_a_failure_of_the_store() {
     assert!(vitals.gauges.is_some() && vitals.counters.alarms == 0);
 }
 
+/// Reading needs no sync, so it is no commit.
+#[tokio::test]
+async fn groups_that_only_read_are_no_commits() {
+    use quorate::core::coordinator::Command;
+    use quorate::engine::{self, Seat};
+    use quorate::store::MemoryStore;
+    use quorate::wire::requests;
+
+    let (engine, _running) = engine::start(MemoryStore::new(), 1).await.expect("an engine");
+    let request = ask(&["alice"]).request_id("6f9c5d0e-3f53-4f7e-9a55-0d6ce1a1f7c2");
+    let schedule = || {
+        let request = requests::schedule(request.clone().0).expect("a request");
+        engine.call(Command::Schedule(Box::new(request)), None, Seat::default())
+    };
+    let commits = async || engine.vitals(0).await.expect("vitals").store.commits.count();
+    let before = commits().await;
+    schedule().await.expect("an answer");
+    let booked = commits().await;
+    assert!(booked > before, "{before} {booked}");
+    // What became of it is read from the store.
+    schedule().await.expect("the same answer");
+    assert_eq!(commits().await, booked);
+}
+
 /// A browser that is installed here.
 fn browser() -> Option<std::path::PathBuf> {
     let folders = std::env::var_os("PATH")?;
