@@ -381,6 +381,10 @@ fn prometheus_reads_what_the_dashboard_shows() {
     let checked =
         docker(&["exec", &prometheus, "promtool", "check", "config", "/etc/prometheus/prometheus.yml"]);
     assert!(checked.contains("alerts.yml"), "{checked}");
+    let image = project.inspect("prometheus")["Config"]["Image"].as_str().expect("a name").to_owned();
+    let files = format!("{}:/quorate:ro", repository().display());
+    let promtool = ["run", "--rm", "--network=none", "--volume", &files, "--entrypoint=promtool", &image];
+    docker(&[&promtool[..], &["test", "rules", "/quorate/tests/compose/alerts.yml"]].concat());
     let address = project.run(&["port", "prometheus", "9090"]).trim().to_owned();
     let query = |expression: &str| -> Result<Value, String> {
         let body = http(&address, &format!("/api/v1/query?query={}", percent(expression)))?;
