@@ -98,7 +98,7 @@ fn config(args: AgentArgs) -> Result<AgentConfig, AgentError> {
             [(args.participant.is_some(), "--participant"), (args.output.is_some(), "--output")]
         {
             if given {
-                return Err(AgentError::NotForFolders { option });
+                return Err(AgentError::NotForFolders { option, path: args.calendar });
             }
         }
         let data_dir = args.data_dir.unwrap_or_else(|| args.calendar.join(DATA_DIR));
@@ -189,7 +189,8 @@ mod tests {
         assert_eq!(config.folder.unwrap().zone.as_deref(), Some("Asia/Tokyo"));
         assert_eq!(config.data_dir, folder.path().join(".quorate-agent"));
         let refused = config_of(&["--calendar", path, "--participant", "alice"]).unwrap_err().to_string();
-        assert!(refused.contains("--participant"), "{refused}");
+        assert!(refused.starts_with(&format!("{path} is a folder, not a calendar file")), "{refused}");
+        assert!(refused.contains("--participant") && refused.contains("missing on the host"), "{refused}");
     }
 
     #[test]

@@ -73,7 +73,8 @@ impl AppError {
             Self::LogFilter { .. }
                 | Self::Traces(otlp::TracesError::BadUrl { .. })
                 | Self::Agent(
-                    AgentError::NotForFolders { .. }
+                    AgentError::NoCalendar { .. }
+                        | AgentError::NotForFolders { .. }
                         | AgentError::BadId { .. }
                         | AgentError::UnknownZone { .. }
                 )

@@ -131,10 +131,16 @@ async fn a_program_that_cannot_start_says_why_in_one_line() {
     let error = refused(&mut program(&["serve", "--data-dir", &file]), 1).await;
     assert!(error.contains(&file), "{error}");
     let missing = folder.path().join("calendars").display().to_string();
-    let error = refused(&mut program(&["agent", "--calendar", &missing]), 1).await;
+    let error = refused(&mut program(&["agent", "--calendar", &missing]), 2).await;
     assert!(error.contains(&missing), "{error}");
-    let error = refused(&mut program(&["agent", "--calendar", &format!("{missing}/alice.ics")]), 1).await;
+    let error = refused(&mut program(&["agent", "--calendar", &format!("{missing}/alice.ics")]), 2).await;
     assert!(error.contains("alice.ics"), "{error}");
+    // What an engine of containers makes of a mount whose file is missing on the host.
+    let mount = folder.path().join("bob.ics").display().to_string();
+    fs::create_dir(&mount).unwrap();
+    let error = refused(&mut program(&["agent", "--participant", "bob", "--calendar", &mount]), 2).await;
+    assert!(error.contains(&format!("{mount} is a folder, not a calendar file")), "{error}");
+    assert!(error.contains("the calendar's file is missing on the host"), "{error}");
     let newer = folder.path().join("newer");
     fs::create_dir(&newer).unwrap();
     let db = rusqlite::Connection::open(newer.join("quorate.db")).unwrap();
