@@ -119,6 +119,52 @@ async fn a_configuration_that_cannot_be_used_is_one_line_each() {
     assert!(!folder.path().join("d").exists());
 }
 
+/// An address with a password is refused by whoever reads it, before anything prints it.
+#[tokio::test]
+async fn a_password_in_an_address_is_refused_and_not_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    for (key, address) in [
+        ("otlp_endpoint", "http://me:s3cret@127.0.0.1:4317"),
+        ("otlp_endpoint", "https://s3cret@collector"),
+        ("scheduler", "http://me:s3cret@127.0.0.1:50051"),
+        ("scheduler", "me:s3cret@scheduler:50051"),
+    ] {
+        let table = if key == "scheduler" { "agent" } else { "log" };
+        let file = write(folder.path(), "q.toml", format!("[{table}]\n{key} = {address:?}\n"));
+        let command: &[&str] = match table {
+            "agent" => &["agent", "--calendar", "c"],
+            _ => &["serve", "--in-memory"],
+        };
+        let (flag, variable) =
+            (format!("--{}", key.replace('_', "-")), format!("QUORATE_{}", key.to_uppercase()));
+        let typed = [command, &[&flag, address]].concat();
+        let from_file = [command, &["--config", &file]].concat();
+        let checked = [&["config", "check", "--"], &typed[..]].concat();
+        let mut listed = program(&["list"]);
+        let mut commands = vec![
+            program(&["config", "check", &file]),
+            program(&from_file),
+            program(&checked),
+            program(&typed),
+        ];
+        let mut by_variable = program(command);
+        by_variable.env(&variable, address);
+        commands.push(by_variable);
+        if key == "scheduler" {
+            listed.env(&variable, address);
+            commands.push(listed);
+        }
+        for mut command in commands {
+            let (code, out, err) = run(&mut command).await;
+            assert_eq!(code, Some(2), "{command:?}: {out}{err}");
+            assert!(err.contains(&format!("'{flag} <URL>'")), "the setting is named: {err}");
+            assert!(!out.contains("s3cret") && !err.contains("s3cret"), "{out}{err}");
+        }
+        let (_, help, _) = run(program(&["agent", "--help"]).env(&variable, address)).await;
+        assert!(help.contains(&variable) && !help.contains("s3cret"), "{help}");
+    }
+}
+
 #[tokio::test]
 async fn a_program_that_cannot_start_says_why_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
