@@ -165,6 +165,47 @@ async fn a_password_in_an_address_is_refused_and_not_repeated() {
     }
 }
 
+/// `${NAME:-}` in a compose file is an empty variable where nothing is wanted.
+#[tokio::test]
+async fn an_empty_setting_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "q.toml", "[serve]\nadmin = \"127.0.0.1:3\"\n");
+    let mut check =
+        program(&["config", "check", "--", "serve", "--in-memory", "--otlp-endpoint", "", "--admin="]);
+    for name in
+        ["ADMIN", "OTLP_ENDPOINT", "OTLP_HEADERS_FILE", "DATA_DIR", "CONFIG", "LISTEN", "IN_MEMORY", "LOG"]
+    {
+        check.env(format!("QUORATE_{name}"), "");
+    }
+    let (code, out, err) = run(&mut check).await;
+    assert_eq!(code, Some(0), "{err}");
+    for line in ["# admin ", "# otlp_endpoint ", "# otlp_headers_file ", "# data_dir "] {
+        assert!(
+            out.lines().any(|found| found.starts_with(line) && found.ends_with("# not set")),
+            "{line}: {out}"
+        );
+    }
+    assert!(out.contains("listen = \"127.0.0.1:50051\"") && out.contains("filter = \"info\""), "{out}");
+    // The next place counts.
+    let mut check =
+        program(&["config", "check", "--", "serve", "--in-memory", "--config", &file, "--admin", ""]);
+    let (code, out, err) = run(check.env("QUORATE_ADMIN", "")).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("admin = \"127.0.0.1:3\""), "{out}");
+    let mut agent = program(&["config", "check", "--", "agent", "--calendar", "c", "--participant", ""]);
+    for name in ["SCHEDULER", "AGENT_PARTICIPANT", "AGENT_TIME_ZONE", "AGENT_OUTPUT", "AGENT_WORKING_HOURS"] {
+        agent.env(format!("QUORATE_{name}"), "");
+    }
+    let (code, out, err) = run(&mut agent).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("# participant ") && out.contains("http://127.0.0.1:50051"), "{out}");
+    let (code, _, err) = run(program(&["list"]).env("QUORATE_SCHEDULER", "")).await;
+    assert_ne!(code, Some(2), "{err}");
+    // What has to be there is missed, as ever.
+    let (code, _, err) = run(program(&["serve"]).env("QUORATE_DATA_DIR", "")).await;
+    assert_eq!(code, Some(2), "{err}");
+}
+
 #[tokio::test]
 async fn a_program_that_cannot_start_says_why_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
