@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::telemetry::Telemetry;
+use super::telemetry::{Says, Telemetry};
 use super::{AppError, stop_signal};
 use crate::admin::{self, Admin};
 use crate::cli::serve::ServeArgs;
@@ -187,12 +187,12 @@ async fn either(a: CancellationToken, b: CancellationToken) {
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(args: ServeArgs) -> Result<(), AppError> {
     let telemetry = Telemetry::start(&args.log, &args.telemetry, "quorate")?;
-    let ended = serve(args, telemetry.spans()).await;
+    let ended = serve(args, telemetry.spans(), telemetry.says()).await;
     telemetry.stop().await;
     ended
 }
 
-async fn serve(args: ServeArgs, spans: Option<Spans>) -> Result<(), AppError> {
+async fn serve(args: ServeArgs, spans: Option<Spans>, says: Says) -> Result<(), AppError> {
     let storage = match args.data_dir {
         Some(dir) => Storage::Dir(dir),
         None => Storage::Memory,
@@ -202,9 +202,14 @@ async fn serve(args: ServeArgs, spans: Option<Spans>) -> Result<(), AppError> {
     let limits = CallerLimits { open: args.max_requests_per_caller, priority: args.max_priority };
     let settings = Settings { listen: args.listen, storage, limits, admin: args.admin, spans };
     let scheduler = Scheduler::start(settings).await?;
-    println!("quorate {} listens on {}", env!("CARGO_PKG_VERSION"), scheduler.address());
+    let (version, address) = (env!("CARGO_PKG_VERSION"), scheduler.address().to_string());
+    says.line(
+        &format!("quorate {version} listens on {address}"),
+        &[("version", version), ("listen", &address)],
+    );
     if let Some(admin) = scheduler.admin() {
-        println!("operators look in at http://{admin}/");
+        let admin = admin.to_string();
+        says.line(&format!("operators look in at http://{admin}/"), &[("admin", &admin)]);
     }
     let stop = scheduler.stop.clone();
     let signals = tokio::spawn(async move {

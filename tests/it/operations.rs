@@ -88,6 +88,58 @@ async fn a_scheduler_and_an_agent_run_from_one_file() {
     assert!(line.starts_with("alice: registered with http://"), "{line}");
 }
 
+/// Nobody need read what a program says of itself: a closed pipe and a full disk end nothing.
+#[tokio::test]
+async fn what_can_not_be_said_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let calendar = write(folder.path(), "alice.ics", "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nEND:VCALENDAR\r\n");
+    let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let closed = || Stdio::from(std::io::pipe().unwrap().1);
+    for (name, output) in [("full", &full as &dyn Fn() -> Stdio), ("closed", &closed)] {
+        let mut serve = program(&["serve", "--in-memory", "--listen", "127.0.0.1:0"]);
+        let serve = serve.env("QUORATE_LOG", "warn").stdout(output()).stderr(Stdio::piped());
+        let mut serve = serve.spawn().unwrap();
+        // The log says it instead.
+        let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines();
+        let line = within("a line in the log", lines.next_line()).await.unwrap().expect(name);
+        assert!(line.contains("standard output can't be written"), "{name}: {line}");
+        let url = format!(
+            "http://{}",
+            line.split("listens on ").nth(1).expect("an address").split(' ').next().unwrap()
+        );
+        let client = client_of(&url).await;
+        let data = folder.path().join(name).display().to_string();
+        let mut agent =
+            program(&["agent", "--calendar", &calendar, "--scheduler", &url, "--data-dir", &data]);
+        // Not even the log.
+        let mut agent = agent.stdout(output()).stderr(output()).spawn().unwrap();
+        within("the agent is connected, or has ended", async {
+            tokio::select! {
+                () = until_connected(&client, "alice", true) => {}
+                status = agent.wait() => panic!("{name}: {status:?}"),
+            }
+        })
+        .await;
+        // Its line comes after it is connected: it drains as ever, so it has outlived that.
+        let id = agent.id().expect("it runs").to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+        let status = within("it ends", agent.wait()).await.unwrap();
+        assert_eq!(status.code(), Some(0), "{name}");
+        assert!(serve.try_wait().unwrap().is_none(), "{name}: the scheduler runs");
+    }
+}
+
+#[tokio::test]
+async fn with_a_log_in_json_all_that_is_said_is_json() {
+    let mut serve = program(&["serve", "--in-memory", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+    let mut serve = serve.stdout(Stdio::piped()).spawn().unwrap();
+    let line: serde_json::Value = serde_json::from_str(&first_line(&mut serve).await).expect("JSON");
+    let address = line["listen"].as_str().expect("an address");
+    assert_eq!(line["message"], format!("quorate {} listens on {address}", env!("CARGO_PKG_VERSION")));
+    assert_eq!(line["level"], "INFO");
+    client_of(&format!("http://{address}")).await;
+}
+
 async fn first_line(child: &mut tokio::process::Child) -> String {
     let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
     within("a line", lines.next_line()).await.expect("output").expect("a line")
