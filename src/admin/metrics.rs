@@ -51,7 +51,7 @@ struct Now {
 impl Collector for Now {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut out = Out(encoder);
-        let Build { version, zone_data, profile } = build();
+        let Build { version, zone_data, profile, .. } = build();
         let labels: Labels = &[("version", version), ("zone_data", zone_data), ("profile", profile)];
         out.gauges("quorate_build_info", "What runs, as labels; always 1", [(labels, 1)])?;
         let started = self.started.timestamp_millis() as f64 / 1e3;

@@ -47,6 +47,8 @@ const EVENTS: u64 = 150;
 pub struct Build {
     /// The package's version.
     pub version: &'static str,
+    /// The commit, if whoever built it said so (`QUORATE_REVISION`), else `unknown`.
+    pub revision: &'static str,
     /// The release of the time-zone data that is built in.
     pub zone_data: &'static str,
     /// `release`, or `debug` with its checks.
@@ -57,6 +59,7 @@ pub struct Build {
 pub fn build() -> Build {
     Build {
         version: env!("CARGO_PKG_VERSION"),
+        revision: option_env!("QUORATE_REVISION").unwrap_or("unknown"),
         zone_data: crate::core::zone_data::version(),
         profile: if cfg!(debug_assertions) { "debug" } else { "release" },
     }
@@ -191,8 +194,10 @@ async fn readyz(State(admin): State<Admin>) -> Response {
 }
 
 async fn buildinfo() -> Response {
-    let Build { version, zone_data, profile } = build();
-    let info = serde_json::json!({ "version": version, "zone_data": zone_data, "profile": profile });
+    let Build { version, revision, zone_data, profile } = build();
+    let info = serde_json::json!({
+        "version": version, "revision": revision, "zone_data": zone_data, "profile": profile
+    });
     ([(header::CONTENT_TYPE, "application/json")], format!("{info}\n")).into_response()
 }
 

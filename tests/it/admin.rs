@@ -222,6 +222,7 @@ async fn what_is_not_there_is_said() {
     assert_eq!(http(admin, "POST", "/metrics").await.expect("an answer").status, 405);
     let info: serde_json::Value = serde_json::from_str(&get(admin, "/buildinfo").await.body).expect("JSON");
     assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(info["revision"], option_env!("QUORATE_REVISION").unwrap_or("unknown"));
     // The port is taken: a start says which, and leaves nothing behind.
     let mut settings = Settings::new("127.0.0.1:0".parse().unwrap(), Storage::Memory);
     settings.admin = Some(admin);
