@@ -185,6 +185,9 @@ fn every_promise_is_kept() {
     scheduler_cut_off(&project, &mut promised);
     kept(&project, &promised);
 
+    backed_up_and_restored(&project);
+    kept(&project, &promised);
+
     let ended = project.down();
     let clean = ["alice", "bob", "charlie", "scheduler"].map(|service| (service.to_owned(), "0".to_owned()));
     assert_eq!(ended, clean, "each one drains and ends by itself");
@@ -195,6 +198,25 @@ fn every_promise_is_kept() {
 
     project.remove();
     assert_eq!(project.left_over(), "");
+}
+
+/// As docs/operations.md has it: a backup of the running scheduler comes out of its volume, and goes back into it.
+fn backed_up_and_restored(project: &Project) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = folder.path().join("backup.db").display().to_string();
+    let (dir, file) = ("/var/lib/quorate", "/var/lib/quorate/backup.db");
+    let scheduler = project.container("scheduler");
+    docker(&["exec", &scheduler, "quorate", "backup", "--data-dir", dir, "--to", file, "--force"]);
+    docker(&["cp", &format!("{scheduler}:{file}"), &copy]);
+    docker(&["exec", &scheduler, "rm", file]);
+    project.run(&["stop", "scheduler"]);
+    succeed(Command::new("chmod").args(["a+r", &copy]));
+    docker(&["cp", &copy, &format!("{scheduler}:{file}")]);
+    let restore = ["restore", "--data-dir", dir, "--from", file, "--force"];
+    let said = project.run(&[&["run", "--rm", "--no-deps", "-T", "scheduler"], &restore[..]].concat());
+    assert!(said.contains("quorate.db.replaced"), "{said}");
+    project.up();
+    project.all_healthy();
 }
 
 /// What the compose file says of rights, as the engine has it.

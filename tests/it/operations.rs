@@ -367,6 +367,14 @@ async fn a_backup_of_a_running_scheduler_is_restored() {
     // The doctor sees a running scheduler's rows too.
     let (code, out, _) = run(&mut program(&["doctor", "--data-dir", &data_dir])).await;
     assert_eq!(code, Some(0), "{out}");
+    let (code, same, _) = run(program(&["doctor"]).env("QUORATE_DATA_DIR", &data_dir)).await;
+    assert_eq!((code, &same), (Some(0), &out));
+    // Nothing else is looked at where something is named.
+    let (code, out, err) =
+        run(program(&["doctor", "--database", &copy]).env("QUORATE_DATA_DIR", "/none")).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    let error = refused(&mut program(&["doctor"]), 2).await;
+    assert!(error.contains("--data-dir (or QUORATE_DATA_DIR)"), "{error}");
 
     let restore = |more: &[&str]| {
         let mut command = program(&["restore", "--data-dir", &data_dir, "--from", &copy]);
