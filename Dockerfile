@@ -18,9 +18,11 @@ COPY build.rs ./
 COPY proto proto
 COPY examples/calendars examples/calendars
 COPY src src
+# What GET /buildinfo says; not earlier, as it changes with each commit.
+ARG REVISION=unknown
 # Newer than what the stand-ins were built of, whatever times the checkout has. What a backtrace needs stays in.
 RUN touch build.rs src/main.rs src/lib.rs \
-    && cargo build --locked --profile "$PROFILE" --bin quorate \
+    && QUORATE_REVISION="$REVISION" cargo build --locked --profile "$PROFILE" --bin quorate \
     && strip --strip-debug -o /quorate "target/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")/quorate"
 
 
@@ -37,6 +39,7 @@ LABEL org.opencontainers.image.title="quorate" \
 RUN groupadd --gid 10001 quorate \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/quorate --shell /usr/sbin/nologin quorate \
     && install --directory --owner 10001 --group 10001 --mode 0750 /var/lib/quorate
+COPY LICENSE /usr/share/doc/quorate/LICENSE
 COPY --from=build /quorate /usr/local/bin/quorate
 
 USER 10001:10001

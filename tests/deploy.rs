@@ -136,6 +136,17 @@ fn manifests_are_valid_and_run_commands_that_exist() {
 }
 
 #[test]
+fn alerts_fire_when_they_should_and_only_then() {
+    let mut promtool = Command::new("promtool");
+    promtool.current_dir(repository()).args(["test", "rules", "tests/compose/alerts.yml"]);
+    let Ok(output) = promtool.output() else {
+        return say("SKIPPED: tests/compose/alerts.yml: no promtool here; tests/compose.rs has one");
+    };
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+}
+
+#[test]
 fn both_generations_of_compose_read_the_file() {
     let mut programs = Vec::new();
     match python() {

@@ -24,6 +24,7 @@ mod it {
     mod schedule;
     mod series;
     mod server;
+    mod stalled;
     mod streams;
     mod tracing;
     mod watching;

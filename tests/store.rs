@@ -105,6 +105,7 @@ conformance! {
         meetings_page_by_page,
         meetings_by_range_state_and_attendee,
         meetings_move_in_the_list,
+        booked_meetings_are_counted,
         readers_see_whole_groups_from_other_threads,
         readers_see_who_acknowledged;
     series:

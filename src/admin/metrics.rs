@@ -19,12 +19,13 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 type Labels<'a> = &'a [(&'static str, &'a str)];
 
 /// Everything, as text.
-pub(super) fn text(admin: &Admin, vitals: Option<Vitals>) -> Result<String, fmt::Error> {
+pub(super) fn text(admin: &Admin, vitals: Option<Vitals>, booked: Option<u64>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     admin.requests.register(&mut registry);
     let directory = admin.engine.directory();
     registry.register_collector(Box::new(Now {
         vitals,
+        booked,
         started: admin.started,
         known: directory.known(),
         connected: directory.connected(),
@@ -39,6 +40,8 @@ pub(super) fn text(admin: &Admin, vitals: Option<Vitals>) -> Result<String, fmt:
 #[derive(Debug)]
 struct Now {
     vitals: Option<Vitals>,
+    /// Meetings that are booked and not over; `None` if the store could not be read.
+    booked: Option<u64>,
     started: Instant,
     known: usize,
     connected: usize,
@@ -48,15 +51,16 @@ struct Now {
 impl Collector for Now {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut out = Out(encoder);
-        let Build { version, zone_data, profile } = build();
+        let Build { version, zone_data, profile, .. } = build();
         let labels: Labels = &[("version", version), ("zone_data", zone_data), ("profile", profile)];
         out.gauges("quorate_build_info", "What runs, as labels; always 1", [(labels, 1)])?;
         let started = self.started.timestamp_millis() as f64 / 1e3;
-        out.start_time(started)?;
+        let help = "When the process started, since the beginning of 1970 UTC";
+        out.seconds("process_start_time", help, started)?;
         let up = self.vitals.is_some();
         let ready = self.vitals.as_ref().is_some_and(|vitals| ready(vitals).is_ok());
         out.gauge("quorate_engine_up", "Whether the engine answers", usize::from(up))?;
-        out.gauge("quorate_ready", "Whether requests are taken", usize::from(ready))?;
+        out.gauge("quorate_ready", "Whether requests can be carried out", usize::from(ready))?;
         out.gauge("quorate_engine_queue_depth", "Inputs that wait for the engine", self.queued)?;
         out.gauge("quorate_participants_known", "Participants that ever registered", self.known)?;
         out.gauge(
@@ -64,6 +68,10 @@ impl Collector for Now {
             "Participants that an agent speaks for now",
             self.connected,
         )?;
+        if let Some(booked) = self.booked {
+            let booked = usize::try_from(booked).unwrap_or(usize::MAX);
+            out.gauge("quorate_meetings_booked", "Meetings that are booked and not over yet", booked)?;
+        }
         match &self.vitals {
             Some(vitals) => out.vitals(vitals),
             None => Ok(()),
@@ -85,11 +93,10 @@ impl Out<'_> {
             .encode_gauge(&(value as i64))
     }
 
-    fn start_time(&mut self, seconds: f64) -> fmt::Result {
-        let help = "When the process started, since the beginning of 1970 UTC";
-        let unit = Unit::Seconds;
+    /// A gauge whose name ends in `_seconds`, which is added.
+    fn seconds(&mut self, name: &str, help: &str, seconds: f64) -> fmt::Result {
         self.0
-            .encode_descriptor("process_start_time", &sentence(help), Some(&unit), MetricType::Gauge)?
+            .encode_descriptor(name, &sentence(help), Some(&Unit::Seconds), MetricType::Gauge)?
             .encode_gauge(&seconds)
     }
 
@@ -167,10 +174,14 @@ impl Out<'_> {
         let help = "Streams that were ended because they read too slowly";
         self.counter("quorate_sessions_overflowed", help, *overflows)?;
         self.gauge("quorate_callers_waiting", "Callers that wait for a reply of the engine", *callers)?;
-        let help = "Groups of operations that the store ran, each with one sync";
-        self.counter("quorate_store_commits", help, store.groups.count())?;
+        let help = "Groups of operations that the store wrote, each with one sync";
+        self.counter("quorate_store_commits", help, store.commits.count())?;
+        let help = "Such groups that are not on disk, or of which that is not known";
+        self.counter("quorate_store_commits_failed", help, store.failed_commits)?;
+        let help = "How long the store has had what it was asked last; 0 if it owes no answer";
+        self.seconds("quorate_store_commit_outstanding", help, store.outstanding.as_secs_f64())?;
         let help = "From a group's leaving the engine to its being on disk";
-        self.latency("quorate_store_commit_duration", help, &store.groups)?;
+        self.latency("quorate_store_commit_duration", help, &store.commits)?;
         let help = "Operations that shared a commit";
         self.sizes("quorate_store_commit_operations", help, &store.sizes)?;
         let help = "Failures of the store; after each, all is read anew from what it has";

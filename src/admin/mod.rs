@@ -3,7 +3,7 @@
 //! | path | says |
 //! |---|---|
 //! | `/livez` | 200 while the engine works: restart the process otherwise |
-//! | `/readyz` | 200 while requests are taken: not before the start is done, nor while draining, nor without a store |
+//! | `/readyz` | 200 while requests are taken: not before the start is done, nor while draining, nor without a store that takes writes |
 //! | `/metrics` | metrics (OpenMetrics 1.0, which Prometheus reads) |
 //! | `/buildinfo` | what this program was built from, as JSON |
 //! | `/` | participants, meetings in flight, recent decisions with their reasons |
@@ -14,6 +14,7 @@ mod metrics;
 mod page;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -22,14 +23,18 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
+use crate::core::limits;
 use crate::core::time::Instant;
-use crate::engine::store::{EventFilter, StoreError};
-use crate::engine::{EngineError, EngineHandle, Vitals};
+use crate::engine::store::{EventFilter, Reader, StoreError};
+use crate::engine::{Clock, EngineError, EngineHandle, Vitals};
 use crate::grpc::RequestMetrics;
 
-/// How long the engine has to answer a probe.
+/// How long the engine, or a read of the store, has for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Reads of the store at once. Where the disk hangs they do too, and those who ask again and again must not pile up.
+const READS: usize = 4;
 /// Requests in flight that the page shows.
 const IN_FLIGHT: usize = 100;
 /// Participants that the page shows.
@@ -42,6 +47,8 @@ const EVENTS: u64 = 150;
 pub struct Build {
     /// The package's version.
     pub version: &'static str,
+    /// The commit, if whoever built it said so (`QUORATE_REVISION`), else `unknown`.
+    pub revision: &'static str,
     /// The release of the time-zone data that is built in.
     pub zone_data: &'static str,
     /// `release`, or `debug` with its checks.
@@ -52,6 +59,7 @@ pub struct Build {
 pub fn build() -> Build {
     Build {
         version: env!("CARGO_PKG_VERSION"),
+        revision: option_env!("QUORATE_REVISION").unwrap_or("unknown"),
         zone_data: crate::core::zone_data::version(),
         profile: if cfg!(debug_assertions) { "debug" } else { "release" },
     }
@@ -60,12 +68,13 @@ pub fn build() -> Build {
 /// What the port tells about.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    /// The engine.
-    pub engine: EngineHandle,
-    /// The calls.
-    pub requests: RequestMetrics,
+    engine: EngineHandle,
+    requests: RequestMetrics,
+    clock: Clock,
     /// When the process started.
-    pub started: Instant,
+    started: Instant,
+    /// A permit for each read of the store that has not ended.
+    reads: Arc<Semaphore>,
 }
 
 /// Why the scheduler takes no requests, or can't say.
@@ -75,6 +84,8 @@ enum NotReady {
     Draining,
     #[error("the store can't be used; it is tried again every second")]
     NoStore,
+    #[error("the store has not answered for {0} s")]
+    Stalled(u64),
     #[error("the engine has ended")]
     Ended,
     #[error("the engine does not answer")]
@@ -82,6 +93,33 @@ enum NotReady {
 }
 
 impl Admin {
+    /// Of this engine and these calls; `clock` began with the process.
+    pub fn new(engine: EngineHandle, requests: RequestMetrics, clock: Clock) -> Self {
+        let (started, reads) = (clock.now().wall, Arc::new(Semaphore::new(READS)));
+        Self { engine, requests, clock, started, reads }
+    }
+
+    /// Reads the store beside the engine, off the runtime's own threads. The error says why there is no answer, or none in time.
+    async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&dyn Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, String> {
+        let Ok(permit) = self.reads.clone().try_acquire_owned() else {
+            return Err("reads of the store have not ended yet".into());
+        };
+        let reader = self.engine.reader();
+        let reading = tokio::task::spawn_blocking(move || {
+            let found = look(&*reader);
+            drop(permit);
+            found
+        });
+        match tokio::time::timeout(PATIENCE, reading).await {
+            Ok(Ok(found)) => found.map_err(|error| error.to_string()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("the store was not read within {PATIENCE:?}")),
+        }
+    }
+
     async fn vitals(&self, in_flight: usize) -> Result<Vitals, NotReady> {
         match tokio::time::timeout(PATIENCE, self.engine.vitals(in_flight)).await {
             Ok(Ok(vitals)) => Ok(vitals),
@@ -90,6 +128,12 @@ impl Admin {
                 Err(NotReady::Silent)
             }
         }
+    }
+
+    /// How many meetings are booked that are not over yet.
+    async fn booked(&self) -> Result<u64, String> {
+        let now = self.clock.now().wall;
+        self.read(move |reader| reader.booked(now)).await
     }
 
     /// The router, for any server of HTTP.
@@ -120,6 +164,11 @@ fn ready(vitals: &Vitals) -> Result<(), NotReady> {
     match &vitals.gauges {
         None => Err(NotReady::NoStore),
         Some(gauges) if gauges.draining => Err(NotReady::Draining),
+        // What was read after a failure may be a disk that takes no writes.
+        Some(_) if vitals.store.doubtful => Err(NotReady::NoStore),
+        Some(_) if vitals.store.outstanding >= limits::STORE_STALLED => {
+            Err(NotReady::Stalled(vitals.store.outstanding.as_secs()))
+        }
         Some(_) => Ok(()),
     }
 }
@@ -145,15 +194,17 @@ async fn readyz(State(admin): State<Admin>) -> Response {
 }
 
 async fn buildinfo() -> Response {
-    let Build { version, zone_data, profile } = build();
-    let info = serde_json::json!({ "version": version, "zone_data": zone_data, "profile": profile });
+    let Build { version, revision, zone_data, profile } = build();
+    let info = serde_json::json!({
+        "version": version, "revision": revision, "zone_data": zone_data, "profile": profile
+    });
     ([(header::CONTENT_TYPE, "application/json")], format!("{info}\n")).into_response()
 }
 
 async fn exposition(State(admin): State<Admin>) -> Response {
     // An engine that does not answer is a figure too.
-    let vitals = admin.vitals(0).await.ok();
-    match metrics::text(&admin, vitals) {
+    let (vitals, booked) = tokio::join!(admin.vitals(0), admin.booked());
+    match metrics::text(&admin, vitals.ok(), booked.ok()) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "metrics can't be written");
@@ -163,18 +214,13 @@ async fn exposition(State(admin): State<Admin>) -> Response {
 }
 
 async fn status(State(admin): State<Admin>) -> Response {
-    let vitals = admin.vitals(IN_FLIGHT).await;
-    let reader = admin.engine.reader();
-    let events = tokio::task::spawn_blocking(move || {
+    let events = admin.read(|reader| {
         let Some((_, newest)) = reader.event_bounds()? else { return Ok(Vec::new()) };
         let everything = EventFilter::default();
         let page = reader.events(newest.saturating_sub(EVENTS), &everything, EVENTS as usize)?;
-        Ok::<_, StoreError>(page.events)
+        Ok(page.events)
     });
-    let events = match events.await {
-        Ok(events) => events.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
+    let (vitals, booked, events) = tokio::join!(admin.vitals(IN_FLIGHT), admin.booked(), events);
     let directory = admin.engine.directory();
     let view = page::View {
         build: build(),
@@ -184,6 +230,7 @@ async fn status(State(admin): State<Admin>) -> Response {
         participants: directory.page(None, false, PARTICIPANTS),
         known: directory.known(),
         connected: directory.connected(),
+        booked: booked.ok(),
         events,
     };
     let headers = [

@@ -38,6 +38,8 @@ pub(super) struct View {
     pub participants: Vec<ParticipantView>,
     pub known: usize,
     pub connected: usize,
+    /// Meetings that are booked and not over; `None` if the store could not be read.
+    pub booked: Option<u64>,
     /// The newest come last.
     pub events: Result<Vec<EventRow>, String>,
 }
@@ -82,6 +84,9 @@ fn figures(view: &View) -> Markup {
     html! {
         dl {
             (figure("connected", &format_args!("{} of {}", view.connected, view.known)))
+            @if let Some(booked) = view.booked {
+                (figure("booked, upcoming", &booked))
+            }
             @if let Some(vitals) = &view.vitals {
                 @let counters = &vitals.counters;
                 (figure("in flight", &vitals.gauges.iter().flat_map(|g| &g.live).map(|(_, n)| n).sum::<usize>()))

@@ -80,11 +80,16 @@ pub enum AgentError {
     /// Neither participants nor a folder were named.
     #[error("the agent has nobody to speak for")]
     Nobody,
-    /// An option that is for a single calendar file.
-    #[error("{option} is for a calendar that is a single file, not for a folder")]
+    /// An option that is for a single calendar file. Engines of containers make a folder of a mount whose file is missing.
+    #[error(
+        "{} is a folder, not a calendar file, which {option} is for; if this is a container, the calendar's file is missing on the host",
+        path.display()
+    )]
     NotForFolders {
         /// Which.
         option: &'static str,
+        /// Where the folder is.
+        path: PathBuf,
     },
     /// A participant id that no scheduler would take.
     #[error("{id:?} can't be the id of a participant: {reason}")]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 
-use super::telemetry::Telemetry;
+use super::telemetry::{Says, Telemetry};
 use super::{AppError, stop_signal};
 use crate::agent::{
     self, AgentConfig, AgentError, Folder, ParticipantConfig, Reading, Served, Unreadable, output_beside,
@@ -25,12 +25,12 @@ const LINES: usize = 20;
 /// Arguments that make no sense together, a calendar that is not there, or a journal that can't be used.
 pub async fn run(args: AgentArgs) -> Result<(), AppError> {
     let telemetry = Telemetry::start(&args.log, &args.telemetry, "quorate-agent")?;
-    let ended = serve(args, telemetry.spans()).await;
+    let ended = serve(args, telemetry.spans(), telemetry.says()).await;
     telemetry.stop().await;
     ended
 }
 
-async fn serve(args: AgentArgs, spans: Option<Spans>) -> Result<(), AppError> {
+async fn serve(args: AgentArgs, spans: Option<Spans>, says: Says) -> Result<(), AppError> {
     let config = config(args)?;
     let scheduler = config.scheduler.clone();
     let mut stop = pin!(stop_signal()?);
@@ -41,7 +41,7 @@ async fn serve(args: AgentArgs, spans: Option<Spans>) -> Result<(), AppError> {
     };
     // If it is not ready it has ended, which is told below.
     if ready.is_ok() {
-        tell(agent.served(), &scheduler);
+        tell(says, agent.served(), &scheduler);
     }
     tokio::select! {
         ended = agent.ended() => Ok(ended?),
@@ -49,15 +49,16 @@ async fn serve(args: AgentArgs, spans: Option<Spans>) -> Result<(), AppError> {
     }
 }
 
-fn tell(served: &[Served], scheduler: &str) {
+fn tell(says: Says, served: &[Served], scheduler: &str) {
     if served.is_empty() {
-        println!("no calendars yet: waiting for .ics files");
+        says.line("no calendars yet: waiting for .ics files", &[]);
     }
     for served in served.iter().take(LINES) {
-        println!("{}", line(served, scheduler));
+        let who = [("participant", served.participant.as_str()), ("scheduler", scheduler)];
+        says.line(&line(served, scheduler), &who);
     }
     if let Some(more @ 1..) = served.len().checked_sub(LINES) {
-        println!("and {more} more");
+        says.line(&format!("and {more} more"), &[]);
     }
 }
 
@@ -98,7 +99,7 @@ fn config(args: AgentArgs) -> Result<AgentConfig, AgentError> {
             [(args.participant.is_some(), "--participant"), (args.output.is_some(), "--output")]
         {
             if given {
-                return Err(AgentError::NotForFolders { option });
+                return Err(AgentError::NotForFolders { option, path: args.calendar });
             }
         }
         let data_dir = args.data_dir.unwrap_or_else(|| args.calendar.join(DATA_DIR));
@@ -189,7 +190,8 @@ mod tests {
         assert_eq!(config.folder.unwrap().zone.as_deref(), Some("Asia/Tokyo"));
         assert_eq!(config.data_dir, folder.path().join(".quorate-agent"));
         let refused = config_of(&["--calendar", path, "--participant", "alice"]).unwrap_err().to_string();
-        assert!(refused.contains("--participant"), "{refused}");
+        assert!(refused.starts_with(&format!("{path} is a folder, not a calendar file")), "{refused}");
+        assert!(refused.contains("--participant") && refused.contains("missing on the host"), "{refused}");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! `quorate backup`, `quorate restore` and `quorate doctor`: the scheduler's database and the agents' journals, as
 //! files.
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use super::AppError;
@@ -59,7 +61,13 @@ pub fn restore(args: &RestoreArgs) -> Result<(), AppError> {
 /// A file can't be read, or a check failed.
 pub fn doctor(args: &DoctorArgs) -> Result<(), AppError> {
     let mut found = Vec::new();
-    if let Some(dir) = &args.data_dir {
+    let named = args.data_dir.is_some() || args.database.is_some() || !args.journal.is_empty();
+    let usual =
+        std::env::var_os("QUORATE_DATA_DIR").filter(|dir| !named && !dir.is_empty()).map(PathBuf::from);
+    if !named && usual.is_none() {
+        return Err(AppError::NothingNamed);
+    }
+    if let Some(dir) = args.data_dir.as_ref().or(usual.as_ref()) {
         let path = dir.join(DATABASE);
         let checks = store::doctor::examine(&path)?;
         found.push((path, checks));

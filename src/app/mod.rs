@@ -49,6 +49,9 @@ pub enum AppError {
     /// Traces can't be sent as the arguments say.
     #[error(transparent)]
     Traces(#[from] otlp::TracesError),
+    /// The doctor was not told what to look at.
+    #[error("nothing is named: --data-dir (or QUORATE_DATA_DIR), --database or --journal")]
+    NothingNamed,
     /// Files were checked, and are not as they should be.
     #[error("{0}")]
     Unsound(String),
@@ -71,9 +74,11 @@ impl AppError {
         matches!(
             self,
             Self::LogFilter { .. }
+                | Self::NothingNamed
                 | Self::Traces(otlp::TracesError::BadUrl { .. })
                 | Self::Agent(
-                    AgentError::NotForFolders { .. }
+                    AgentError::NoCalendar { .. }
+                        | AgentError::NotForFolders { .. }
                         | AgentError::BadId { .. }
                         | AgentError::UnknownZone { .. }
                 )

@@ -213,17 +213,22 @@ impl Sender {
     }
 }
 
-/// Why this can't be a collector's address. One that names a user is not judged here: whoever asks would print it.
+/// Why this can't be a collector's address.
 pub fn is_address(url: &str) -> Result<(), String> {
     match address(url) {
-        Err(TracesError::BadUrl { reason, .. }) if url == shown(url) => Err(reason),
+        Err(TracesError::BadUrl { reason, .. }) => Err(reason),
         _ => Ok(()),
     }
 }
 
+/// Whether a URL has a user's name, and maybe a password, which nothing may print.
+pub fn names_user(url: &str) -> bool {
+    url != shown(url)
+}
+
 fn address(url: &str) -> Result<Endpoint, TracesError> {
     let bad = |reason: String| TracesError::BadUrl { url: shown(url), reason };
-    if url != shown(url) {
+    if names_user(url) {
         return Err(bad("put what proves who you are into --otlp-headers-file".into()));
     }
     let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| bad(error.to_string()))?;

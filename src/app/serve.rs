@@ -7,13 +7,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::telemetry::Telemetry;
+use super::telemetry::{Says, Telemetry};
 use super::{AppError, stop_signal};
 use crate::admin::{self, Admin};
 use crate::cli::serve::ServeArgs;
 use crate::engine::spans::Spans;
 use crate::engine::{self, Clock, EngineHandle, StoreRuns};
-use crate::grpc::{self, CallerLimits, Grpc, RequestMetrics};
+use crate::grpc::{self, CallerLimits, Grpc, RequestMetrics, ServeError};
 use crate::store::SqliteStore;
 
 /// The database's name within the data dir.
@@ -70,7 +70,7 @@ impl Scheduler {
     /// The store can't be opened, or an address can't be listened on.
     pub async fn start(settings: Settings) -> Result<Self, AppError> {
         let Settings { listen, storage, limits, admin, spans } = settings;
-        let started = Clock::start().now().wall;
+        let clock = Clock::start();
         let store = match storage {
             Storage::Dir(dir) => SqliteStore::open(&dir.join(DATABASE))?,
             Storage::Memory => SqliteStore::in_memory()?,
@@ -97,19 +97,24 @@ impl Scheduler {
         let served = CancellationToken::new();
         let (admin_address, admin) = match admin {
             Some((listener, address)) => {
-                let admin = Admin { engine: engine.clone(), requests, started };
+                let admin = Admin::new(engine.clone(), requests, clock);
                 let serving = admin::serve(admin, listener, served.clone().cancelled_owned());
                 (Some(address), Some(tokio::spawn(serving)))
             }
             None => (None, None),
         };
         let task = tokio::spawn(async move {
-            let watched = async {
+            let watched = tokio::spawn(async move {
                 let end = running.await;
                 ended.cancel();
                 end
+            });
+            let grpc_end = grpc::serve(grpc, listener, until).await;
+            // The engine ends by itself, once it is drained or nobody has a handle of it; not while its store hangs.
+            let end = match &grpc_end {
+                Err(ServeError::Stalled) => Ok(Ok(())),
+                _ => watched.await.and_then(|end| end),
             };
-            let (grpc_end, end) = tokio::join!(grpc::serve(grpc, listener, until), watched);
             served.cancel();
             if let Some(admin) = admin {
                 // A client that keeps its connection open does not keep the process.
@@ -182,12 +187,12 @@ async fn either(a: CancellationToken, b: CancellationToken) {
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(args: ServeArgs) -> Result<(), AppError> {
     let telemetry = Telemetry::start(&args.log, &args.telemetry, "quorate")?;
-    let ended = serve(args, telemetry.spans()).await;
+    let ended = serve(args, telemetry.spans(), telemetry.says()).await;
     telemetry.stop().await;
     ended
 }
 
-async fn serve(args: ServeArgs, spans: Option<Spans>) -> Result<(), AppError> {
+async fn serve(args: ServeArgs, spans: Option<Spans>, says: Says) -> Result<(), AppError> {
     let storage = match args.data_dir {
         Some(dir) => Storage::Dir(dir),
         None => Storage::Memory,
@@ -197,9 +202,14 @@ async fn serve(args: ServeArgs, spans: Option<Spans>) -> Result<(), AppError> {
     let limits = CallerLimits { open: args.max_requests_per_caller, priority: args.max_priority };
     let settings = Settings { listen: args.listen, storage, limits, admin: args.admin, spans };
     let scheduler = Scheduler::start(settings).await?;
-    println!("quorate {} listens on {}", env!("CARGO_PKG_VERSION"), scheduler.address());
+    let (version, address) = (env!("CARGO_PKG_VERSION"), scheduler.address().to_string());
+    says.line(
+        &format!("quorate {version} listens on {address}"),
+        &[("version", version), ("listen", &address)],
+    );
     if let Some(admin) = scheduler.admin() {
-        println!("operators look in at http://{admin}/");
+        let admin = admin.to_string();
+        says.line(&format!("operators look in at http://{admin}/"), &[("admin", &admin)]);
     }
     let stop = scheduler.stop.clone();
     let signals = tokio::spawn(async move {

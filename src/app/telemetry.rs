@@ -1,12 +1,14 @@
 //! Logs, to standard error so that standard output stays for results; and traces, to a collector.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 
+use chrono::SecondsFormat;
 use tracing_subscriber::EnvFilter;
 
 use super::AppError;
 use super::otlp::{Traces, TracesError};
 use crate::cli::telemetry::{LogFormat, TelemetryArgs};
+use crate::engine::Clock;
 use crate::engine::spans::Spans;
 
 /// Starts logging as text, with a filter such as `info` or `quorate=debug,h2=warn`. A second call changes nothing.
@@ -25,6 +27,8 @@ fn init_as(filter: &str, format: LogFormat) -> Result<(), AppError> {
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
     let lines =
         tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr).with_ansi(colours);
+    // It would say so on standard error too, and panic.
+    let lines = lines.log_internal_errors(false);
     // Fails only if logging was started before: by a test, or by a program that has us as its library.
     match format {
         LogFormat::Text => lines.try_init().ok(),
@@ -39,6 +43,31 @@ fn init_as(filter: &str, format: LogFormat) -> Result<(), AppError> {
 #[derive(Debug)]
 pub struct Telemetry {
     traces: Option<Traces>,
+    says: Says,
+}
+
+/// Tells on standard output what a program does, a line each: as text, or as JSON where the log is JSON. Nothing depends on
+/// anybody's reading it: what can't be written there goes to the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Says(LogFormat);
+
+impl Says {
+    /// Says `text`; as JSON, with these fields beside it.
+    pub fn line(self, text: &str, fields: &[(&str, &str)]) {
+        let line = match self.0 {
+            LogFormat::Text => text.to_owned(),
+            LogFormat::Json => {
+                let timestamp = Clock::start().now().wall.to_rfc3339_opts(SecondsFormat::Micros, true);
+                let mut line =
+                    serde_json::json!({ "timestamp": timestamp, "level": "INFO", "message": text });
+                fields.iter().for_each(|(key, value)| line[*key] = (*value).into());
+                line.to_string()
+            }
+        };
+        if let Err(error) = writeln!(std::io::stdout().lock(), "{line}") {
+            tracing::warn!(%error, "standard output can't be written, which was to say: {text}");
+        }
+    }
 }
 
 impl Telemetry {
@@ -67,7 +96,12 @@ impl Telemetry {
             }
             None => None,
         };
-        Ok(Self { traces })
+        Ok(Self { traces, says: Says(args.log_format) })
+    }
+
+    /// Who says what the program does.
+    pub fn says(&self) -> Says {
+        self.says
     }
 
     /// Where spans go, if anywhere.

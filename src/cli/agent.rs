@@ -67,7 +67,8 @@ pub struct AgentArgs {
         value_name = "URL",
         env = "QUORATE_SCHEDULER",
         default_value = parse::SCHEDULER_DEFAULT,
-        value_parser = parse::scheduler_url
+        hide_env_values = true,
+        value_parser = parse::Address::SCHEDULER
     )]
     pub scheduler: String,
     /// Who the agent speaks for; for a calendar that is a single file. Default: the file's name without .ics

@@ -33,7 +33,8 @@ pub struct ClientArgs {
         value_name = "URL",
         env = "QUORATE_SCHEDULER",
         default_value = parse::SCHEDULER_DEFAULT,
-        value_parser = parse::scheduler_url
+        hide_env_values = true,
+        value_parser = parse::Address::SCHEDULER
     )]
     pub scheduler: String,
     /// Print the answer as JSON, for scripts

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args};
+use clap::Args;
 
 const BACKUP_EXAMPLES: &str = "\
 Examples:
@@ -64,9 +64,8 @@ pub struct RestoreArgs {
 /// Arguments of `quorate doctor`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = DOCTOR_EXAMPLES)]
-#[command(group = ArgGroup::new("what").required(true).multiple(true).args(["data_dir", "database", "journal"]))]
 pub struct DoctorArgs {
-    /// Folder with a scheduler's database
+    /// Folder with a scheduler's database. Default, if nothing else is named: QUORATE_DATA_DIR
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// A scheduler's database or a backup of one

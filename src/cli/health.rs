@@ -34,7 +34,8 @@ pub struct HealthArgs {
         value_name = "URL",
         env = "QUORATE_SCHEDULER",
         default_value = parse::SCHEDULER_DEFAULT,
-        value_parser = parse::scheduler_url
+        hide_env_values = true,
+        value_parser = parse::Address::SCHEDULER
     )]
     pub scheduler: String,
     /// Full name of one service. Default: the whole server

@@ -1,7 +1,10 @@
 //! Lengths, days, hours and addresses as people type them.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
 use jiff::{Span, SpanRelativeTo};
 
 use crate::core::model::WorkingHours;
@@ -34,8 +37,45 @@ pub fn scheduler_url(text: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// A sentence, for what can't be the address of a collector.
-pub fn collector(text: &str) -> Result<String, String> {
+fn collector(text: &str) -> Result<String, String> {
     crate::app::otlp::is_address(text).map(|()| text.to_owned())
+}
+
+/// Judges an address, and refuses one with a user's name or password before anything repeats it: clap would, as do
+/// `quorate config check` and errors.
+#[derive(Clone, Copy, Debug)]
+pub struct Address {
+    judge: fn(&str) -> Result<String, String>,
+    instead: &'static str,
+}
+
+impl Address {
+    /// Of a scheduler: [`scheduler_url`].
+    pub const SCHEDULER: Self = Self { judge: scheduler_url, instead: "no scheduler asks for one" };
+    /// Of a collector of traces.
+    pub const COLLECTOR: Self =
+        Self { judge: collector, instead: "put what proves who you are into --otlp-headers-file" };
+}
+
+impl TypedValueParser for Address {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        if !crate::app::otlp::names_user(&value.to_string_lossy()) {
+            return self.judge.parse_ref(command, arg, value);
+        }
+        let option = arg.map(|arg| format!(" for '{arg}'")).unwrap_or_default();
+        let words = format!(
+            "invalid value{option}, which names a user or a password and is not repeated: {}",
+            self.instead
+        );
+        Err(clap::Error::raw(ErrorKind::ValueValidation, format!("{words}\n")).with_cmd(command))
+    }
 }
 
 /// What to log: a filter of tracing-subscriber.

@@ -25,7 +25,8 @@ pub struct TelemetryArgs {
     pub log_format: LogFormat,
     /// Where to send traces: an OpenTelemetry collector that takes OTLP over gRPC, such as http://127.0.0.1:4317.
     /// Default: OTEL_EXPORTER_OTLP_ENDPOINT; without either nothing is sent
-    #[arg(long, value_name = "URL", env = "QUORATE_OTLP_ENDPOINT", value_parser = parse::collector)]
+    #[arg(long, value_name = "URL", env = "QUORATE_OTLP_ENDPOINT", hide_env_values = true,
+          value_parser = parse::Address::COLLECTOR)]
     pub otlp_endpoint: Option<String>,
     /// A file of headers for the collector, such as its key: "NAME: VALUE" a line. Never printed
     #[arg(long, value_name = "FILE", env = "QUORATE_OTLP_HEADERS_FILE")]

@@ -131,6 +131,9 @@ pub const DISPLACED_DEADLINE: Duration = DEADLINE_MAX;
 pub const DISPLACED_CONNECT: Duration = Duration::from_secs(60);
 /// How long the first frame of a stream may take.
 pub const FIRST_FRAME: Duration = Duration::from_secs(10);
+/// How long the store may take over what it was asked until the scheduler no longer counts as ready: thousands of times what a
+/// sync takes, and less than what a request has.
+pub const STORE_STALLED: Duration = Duration::from_secs(5);
 /// How long shutdown may take.
 pub const DRAIN: Duration = Duration::from_secs(6);
 

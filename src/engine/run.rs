@@ -21,13 +21,38 @@ use crate::core::ids::{ParticipantId, SessionId, Ticket};
 use crate::core::limits;
 use crate::core::measure::Counters;
 use crate::core::message::AgentMessage;
-use crate::core::record::{Snapshot, Write};
+use crate::core::record::{Applied, Snapshot, Write};
 
 /// Inputs taken before effects are carried out: many decisions share one commit.
 const BATCH: usize = 1024;
 /// How long a store that failed is left alone before it is tried again. A store that can be read but not written (a full
 /// disk) fails anew right after each start: there is at least this long from one start to the next.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is on its way to the store.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    at: tokio::time::Instant,
+    operations: usize,
+    writes: bool,
+    has_events: bool,
+}
+
+impl Left {
+    /// It leaves now.
+    fn now(group: &[(OpId, Operation)]) -> Self {
+        let writes = group.iter().flat_map(|(_, operation)| match operation {
+            Operation::Apply(transaction) => transaction.writes.as_slice(),
+            Operation::Read(_) => &[],
+        });
+        Self {
+            at: tokio::time::Instant::now(),
+            operations: group.len(),
+            writes: writes.clone().next().is_some(),
+            has_events: writes.into_iter().any(|write| matches!(write, Write::Event(_))),
+        }
+    }
+}
 
 /// What the handle sends.
 #[derive(Debug)]
@@ -106,11 +131,10 @@ pub async fn start_traced(
         writer,
         gathered: Vec::new(),
         committing: false,
-        left: (tokio::time::Instant::now(), 0),
+        left: Left::now(&[]),
         store: StoreVitals::default(),
         overflows: 0,
         past: Counters::default(),
-        has_events: false,
         retry: None,
         restarted: None,
         sessions: HashMap::new(),
@@ -160,13 +184,11 @@ struct Engine {
     writer: Writer,
     gathered: Vec<(OpId, Operation)>,
     committing: bool,
-    /// When the group left that is on its way, and how many operations it has.
-    left: (tokio::time::Instant, usize),
+    left: Left,
     store: StoreVitals,
     overflows: u64,
     /// What the coordinators counted that the store's failures ended.
     past: Counters,
-    has_events: bool,
     retry: Option<tokio::time::Instant>,
     /// When the core last started over.
     restarted: Option<tokio::time::Instant>,
@@ -256,17 +278,12 @@ impl Engine {
         }
         let rest = self.gathered.split_off(self.gathered.len().min(limits::COMMIT_GROUP));
         let group = std::mem::replace(&mut self.gathered, rest);
-        let is_event = |op: &(OpId, Operation)| match &op.1 {
-            Operation::Apply(transaction) => transaction.writes.iter().any(|w| matches!(w, Write::Event(_))),
-            Operation::Read(_) => false,
-        };
         // What is left for the next group keeps its permits: the last of a stream's messages may be among it.
         if self.gathered.is_empty() {
             self.committing_permits.append(&mut self.permits);
         }
-        self.has_events = group.iter().any(is_event);
         self.committing = true;
-        self.left = (tokio::time::Instant::now(), group.len());
+        self.left = Left::now(&group);
         // There is room for one question, and none is open; a thread that is gone answers nothing, which ends the loop.
         if self.writer.asks.try_send(Ask::Run(group)).is_err() {
             tracing::error!("the store's thread is gone");
@@ -279,11 +296,11 @@ impl Engine {
         self.committing_permits.clear();
         match answer {
             Answer::Ran(Ok(results)) => {
-                let (left, operations) = self.left;
-                self.store.groups.record(left.elapsed());
-                self.store.sizes.record(operations);
-                if self.has_events {
-                    self.events.send_modify(|n| *n += 1);
+                let applied = |(_, result): &(OpId, OperationResult)| {
+                    matches!(result, OperationResult::Applied(Applied::Yes))
+                };
+                if self.left.writes && results.iter().any(applied) {
+                    self.committed();
                 }
                 for (op, result) in results {
                     let input = match result {
@@ -309,10 +326,24 @@ impl Engine {
         }
     }
 
+    /// A group that writes is on disk.
+    fn committed(&mut self) {
+        self.store.commits.record(self.left.at.elapsed());
+        self.store.sizes.record(self.left.operations);
+        if std::mem::take(&mut self.store.doubtful) {
+            tracing::info!("the store is in order again");
+        }
+        if self.left.has_events {
+            self.events.send_modify(|n| *n += 1);
+        }
+    }
+
     /// Never guess what is on disk: everything in memory is dropped, and read anew.
     fn store_failed(&mut self, error: &StoreError) {
         tracing::error!(%error, "the store failed: starting over from what it has");
         self.store.failures += 1;
+        self.store.failed_commits += u64::from(self.left.writes);
+        self.store.doubtful = true;
         if let Some(core) = self.core.take() {
             self.past.add(&core.counters());
         }
@@ -333,7 +364,7 @@ impl Engine {
         self.seed = self.seed.wrapping_add(1);
         let (core, effects) = Coordinator::start(self.clock.now(), Start { snapshot, seed: self.seed });
         self.core = Some(core);
-        tracing::info!("the store is in order again");
+        // Which writes that it began: only then is it known whether the store can be written.
         self.carry_out(effects);
         if let Some(done) = self.drain.take() {
             self.begin_drain(Duration::ZERO, done);
@@ -346,6 +377,7 @@ impl Engine {
             (None, Some(_)) if !self.committing => {
                 self.retry = None;
                 self.committing = true;
+                self.left = Left::now(&[]);
                 if self.writer.asks.try_send(Ask::Snapshot).is_err() {
                     self.fenced = true;
                 }
@@ -411,7 +443,10 @@ impl Engine {
             gauges: self.core.as_ref().map(Coordinator::gauges),
             sessions: self.sessions.len(),
             callers: self.replies.len(),
-            store: self.store,
+            store: StoreVitals {
+                outstanding: if self.committing { self.left.at.elapsed() } else { Duration::ZERO },
+                ..self.store
+            },
             overflows: self.overflows,
             in_flight: self.core.as_ref().map(|core| core.in_flight(now, limit)).unwrap_or_default(),
         }

@@ -7,6 +7,7 @@ pub use crate::core::listing::{EventFilter, MeetingFilter, MeetingKey, SeriesFil
 use crate::core::model::Meeting;
 use crate::core::record::{Applied, EventRow, Read, ReadResult, Snapshot, Transaction};
 use crate::core::series::Series;
+use crate::core::time::Instant;
 
 /// Why the store did not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +76,9 @@ pub trait Reader: Send + Sync + 'static {
 
     /// Up to `limit` events with a sequence greater than `after`, in order, that match the filter.
     fn events(&self, after: u64, filter: &EventFilter, limit: usize) -> Result<EventPage, StoreError>;
+
+    /// How many meetings are booked whose slot ends after this instant.
+    fn booked(&self, after: Instant) -> Result<u64, StoreError>;
 
     /// The sequences of the oldest kept and of the newest event; `None` if there never was one.
     fn event_bounds(&self) -> Result<Option<(u64, u64)>, StoreError>;

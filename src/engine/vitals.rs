@@ -1,5 +1,7 @@
 //! How the engine is: for metrics, probes and people. Taken when asked for; nothing is kept up to date meanwhile.
 
+use std::time::Duration;
+
 use crate::core::coordinator::{Gauges, InFlight};
 use crate::core::measure::{Counters, Latency, Sizes};
 
@@ -25,10 +27,16 @@ pub struct Vitals {
 /// How the store does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct StoreVitals {
-    /// Each group from its leaving to its being on disk.
-    pub groups: Latency,
-    /// How many operations shared a group, and so a sync.
+    /// Each group that wrote, from its leaving to its being on disk.
+    pub commits: Latency,
+    /// How many operations shared such a group, and so a sync.
     pub sizes: Sizes,
-    /// Groups that failed, and all that rested on them started over.
+    /// Groups with writes that are not on disk, or of which that is not known.
+    pub failed_commits: u64,
+    /// Groups that failed, those that only read too, and all that rested on them started over.
     pub failures: u64,
+    /// How long it has had what it was asked last; zero if it owes no answer.
+    pub outstanding: Duration,
+    /// It failed, and nothing was committed since: that it can be read says nothing about writing.
+    pub doubtful: bool,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -31,6 +32,12 @@ pub enum ServeError {
     /// The transport failed.
     #[error("the server failed: {0}")]
     Transport(#[from] tonic::transport::Error),
+    /// The store did not take in time what was left to write. Nobody waits for it: what was answered is on disk, and the next
+    /// start reads what became of the rest, as after a crash.
+    #[error(
+        "the store did not take within {DRAINED:?} what was left to write: ended as by a crash; what was answered is kept"
+    )]
+    Stalled,
     /// The descriptors for reflection are unusable: a fault of the build.
     #[error("server reflection can't start: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -38,6 +45,8 @@ pub enum ServeError {
 
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the engine and then open connections have, of [`limits::DRAIN`]: the rest is for what ends after them.
+const DRAINED: Duration = Duration::from_secs(limits::DRAIN.as_secs() - 1);
 /// Streams on one connection; an organizer's calls count too.
 const STREAMS: u32 = 2_048;
 /// As hyper has it; tonic would undo it.
@@ -59,7 +68,8 @@ pub struct Grpc {
 }
 
 /// Serves until `until` comes: then the health service says NOT_SERVING, the engine drains, streams end with
-/// UNAVAILABLE, and what is left of open connections is cut after `limits::DRAIN`.
+/// UNAVAILABLE, and what is left of open connections is cut, all within `limits::DRAIN`. A store that does not answer
+/// is not waited for any longer: [`ServeError::Stalled`].
 pub async fn serve(
     grpc: Grpc,
     listener: TcpListener,
@@ -115,16 +125,28 @@ where
         until.await;
         health.set_not_serving::<SchedulerServiceServer<Organizer>>().await;
         health.set_not_serving::<ParticipantServiceServer<Join>>().await;
-        if let Err(error) = grpc.engine.drain(limits::DRAIN / 2).await {
-            tracing::warn!(%error, "the engine was gone before it drained");
-        }
+        // And the server as a whole, which is what a probe asks for that names no service.
+        health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        let last = Instant::now() + DRAINED;
+        let engine = timeout_at(last, grpc.engine.drain(limits::DRAIN / 2)).await;
         grpc.stop.cancel();
         drained.cancel();
-        tokio::time::sleep(limits::DRAIN / 2).await;
+        match engine {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the engine was gone before it drained"),
+            Err(_) => {
+                tracing::error!(
+                    "the store has not answered for the whole of the drain: it is not waited for"
+                );
+                return Err(ServeError::Stalled);
+            }
+        }
+        sleep_until(last.min(Instant::now() + limits::DRAIN / 2)).await;
         tracing::warn!("connections that are still open are cut");
+        Ok(())
     };
     tokio::select! {
         served = server => Ok(served?),
-        () = stopping => Ok(()),
+        stopped = stopping => stopped,
     }
 }

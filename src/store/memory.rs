@@ -547,6 +547,15 @@ impl Reader for MemoryDisk {
         Ok(page)
     }
 
+    fn booked(&self, after: Instant) -> Result<u64, StoreError> {
+        let disk = self.read();
+        let ends_later = |meeting: &&Arc<Meeting>| {
+            let slot = meeting.slot.filter(|_| meeting.state == MeetingState::Confirmed);
+            slot.is_some_and(|slot| keys::micros(slot.end) > keys::micros(after))
+        };
+        Ok(disk.image.meetings.values().filter(ends_later).count() as u64)
+    }
+
     fn event_bounds(&self) -> Result<Option<(u64, u64)>, StoreError> {
         let disk = self.read();
         let events = &disk.image.events;

@@ -8,9 +8,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use crate::core::ids::{MeetingId, SeriesId};
-use crate::core::model::Meeting;
+use crate::core::model::{Meeting, MeetingState};
 use crate::core::record::EventRow;
 use crate::core::series::Series;
+use crate::core::time::Instant;
 use crate::engine::store::{EventFilter, EventPage, MeetingFilter, Reader, SeriesFilter, StoreError};
 
 use super::EVENTS_LOOKED_AT;
@@ -118,6 +119,17 @@ impl Reader for SqliteReader {
         self.with(|db| events(db, after, filter, limit))
     }
 
+    fn booked(&self, after: Instant) -> Result<u64, StoreError> {
+        self.with(|db| {
+            let after = keys::micros(after);
+            let first = after.saturating_sub(longest(db)?);
+            let confirmed = rows::meeting_state_word(MeetingState::Confirmed);
+            let count: i64 =
+                db.prepare_cached(BOOKED)?.query_row(params![confirmed, first, after], |row| row.get(0))?;
+            Ok(count.cast_unsigned())
+        })
+    }
+
     fn event_bounds(&self) -> Result<Option<(u64, u64)>, StoreError> {
         self.with(|db| {
             let bounds: (Option<i64>, Option<i64>) = db
@@ -183,6 +195,10 @@ pub const BY_PARTICIPANT_WITHIN: &str = "SELECT a.start_key, a.created_key, a.me
      AND instr(?6, ',' || m.state || ',') > 0
      AND a.start_key < ?8 AND m.slot_end > ?7 AND m.start_key < m.slot_end
      ORDER BY a.start_key, a.created_key, a.meeting_id LIMIT ?5";
+
+/// How many meetings of state ?1 there are whose slot begins at ?2 or later and ends after ?3; from the index alone.
+pub const BOOKED: &str =
+    "SELECT count(*) FROM meetings WHERE state = ?1 AND start_key >= ?2 AND slot_end > ?3";
 
 /// A meeting's place and id: what the list is sorted by.
 type Listed = (i64, i64, String);
@@ -269,8 +285,12 @@ fn first_place(db: &Connection, filter: &MeetingFilter, within: Option<Span>) ->
         None => (i64::MIN, i64::MIN, String::new()),
     };
     let Some(span) = within else { return Ok(page) };
-    let longest: i64 = db.prepare_cached("SELECT longest_us FROM store")?.query_row([], |row| row.get(0))?;
-    Ok(page.max((span.start.saturating_sub(longest), i64::MIN, String::new())))
+    Ok(page.max((span.start.saturating_sub(longest(db)?), i64::MIN, String::new())))
+}
+
+/// No slot ever was longer, in microseconds: what overlaps an instant begins at most so long before it.
+fn longest(db: &Connection) -> rusqlite::Result<i64> {
+    db.prepare_cached("SELECT longest_us FROM store")?.query_row([], |row| row.get(0))
 }
 
 fn places(db: &Connection, query: &str, params: &[&dyn rusqlite::ToSql]) -> rusqlite::Result<Vec<Listed>> {

@@ -345,6 +345,7 @@ mod tests {
             reader::BY_STATE_WITHIN,
             reader::BY_PARTICIPANT,
             reader::BY_PARTICIPANT_WITHIN,
+            reader::BOOKED,
             reader::EVENTS,
             reader::LAST_LOOKED_AT,
         ] {

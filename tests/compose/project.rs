@@ -1,6 +1,6 @@
 //! A compose project of the very files that users get, under a name of its own.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -11,6 +11,9 @@ use serde_json::Value;
 
 /// For anything that is waited for.
 const DEADLINE: Duration = Duration::from_secs(90);
+/// How long all containers together may take to end by themselves: less than the 15 s after which the compose file has them
+/// killed.
+const DOWN: Duration = Duration::from_secs(12);
 /// Between two looks at what is waited for.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -39,7 +42,7 @@ impl Project {
     pub fn compose(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-        command.args(["--project-name", &self.name, "--profile", "observability"]).args(arguments);
+        command.args(["--project-name", &self.name]).args(arguments);
         command.env("QUORATE_IMAGE", IMAGE).env("QUORATE_PROFILE", "dev");
         // The classic builder, which every engine has.
         command.env("DOCKER_BUILDKIT", "0").env("COMPOSE_DOCKER_CLI_BUILD", "0");
@@ -135,11 +138,16 @@ impl Project {
         );
     }
 
-    /// `compose down`: the exit code of each container that ended by it, by service.
+    /// Puts it down as the README says, in seconds: the exit code of each container that ended by it, by service.
     pub fn down(&self) -> Vec<(String, String)> {
         // By the engine's own clock.
         let since = docker(&["info", "--format", "{{.SystemTime}}"]).trim().to_owned();
-        self.run(&["down"]);
+        let begun = Instant::now();
+        let words = readme_down();
+        self.run(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        let took = begun.elapsed();
+        writeln!(io::stderr(), "{} down: {took:.1?}", self.program).expect("stderr is open");
+        assert!(took < DOWN, "down took {took:?}");
         let until = docker(&["info", "--format", "{{.SystemTime}}"]).trim().to_owned();
         let project = format!("label=com.docker.compose.project={}", self.name);
         let format =
@@ -171,7 +179,7 @@ impl Project {
     /// Removes all of it, volumes too.
     pub fn remove(&self) {
         // If that fails, `left_over` tells.
-        self.compose(&["down", "--volumes", "--timeout", "10"]).output().ok();
+        self.compose(&["--profile", "observability", "down", "--volumes", "--timeout", "10"]).output().ok();
     }
 
     /// What the containers said: for whoever reads of a failure.
@@ -188,6 +196,15 @@ impl Drop for Project {
         }
         self.remove();
     }
+}
+
+/// The arguments with which the README ends it all.
+fn readme_down() -> Vec<String> {
+    let lines = include_str!("../../README.md").lines();
+    let commands = lines.filter_map(|line| line.strip_prefix("$ docker compose ")?.split(" #").next());
+    let words = |command: &str| command.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let mut downs = commands.map(words).filter(|words| words.last().is_some_and(|last| last == "down"));
+    downs.next().expect("the README says how it ends")
 }
 
 /// The exit code of a command, and its JSON; null if it wrote none.

@@ -74,6 +74,8 @@ async fn metrics_tell_what_happened() {
         ("quorate_decision_duration_seconds_count", "1"),
         ("quorate_attempts_aborted_total{cause=\"refused\"}", "1"),
         ("quorate_failures_total{reason=\"no_common_slot\"}", "2"),
+        // All of it is in 2024, and over.
+        ("quorate_meetings_booked", "0"),
         ("quorate_participants_connected", "4"),
         ("quorate_sessions", "1"),
         ("quorate_holds_live", "0"),
@@ -88,6 +90,40 @@ async fn metrics_tell_what_happened() {
     let operations: f64 = value(&text, "quorate_store_commit_operations_sum").unwrap().parse().unwrap();
     assert!(commits >= 4 && operations >= commits as f64, "{text}");
     assert!(text.ends_with("# EOF\n"));
+}
+
+/// Not what was counted since the process started: a dashboard that was begun later shows it too.
+#[tokio::test]
+async fn booked_meetings_are_told_after_a_restart_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = || Storage::Dir(folder.path().to_owned());
+    let world = World::start_as(|settings| {
+        settings.storage = storage();
+        settings.admin = Some("127.0.0.1:0".parse().unwrap());
+    })
+    .await;
+    let _host = world.host(vec![Person::new("alice").free(8, 9).free(AHEAD + 8, AHEAD + 17)]).await;
+    let booked = async |world: &World| {
+        let text = get(admin(world), "/metrics").await.body;
+        value(&text, "quorate_meetings_booked").map(str::to_owned)
+    };
+    assert_eq!(booked(&world).await.as_deref(), Some("0"));
+    world.book(ask(&["alice"]).at(8, 9)).await;
+    assert_eq!(booked(&world).await.as_deref(), Some("0"), "it is over");
+    let upcoming = world.book(ask(&["alice"]).at(AHEAD + 8, AHEAD + 9)).await;
+    world.book(ask(&["alice"]).at(AHEAD + 10, AHEAD + 11)).await;
+    assert_eq!(booked(&world).await.as_deref(), Some("2"));
+    world.cancel(&upcoming.meeting_id, &upcoming.etag).await.expect("called off");
+    assert_eq!(booked(&world).await.as_deref(), Some("1"));
+    within("an orderly end", world.scheduler.stop()).await.unwrap();
+    let world = World::start_as(|settings| {
+        settings.storage = storage();
+        settings.admin = Some("127.0.0.1:0".parse().unwrap());
+    })
+    .await;
+    let text = get(admin(&world), "/metrics").await.body;
+    assert_eq!(value(&text, "quorate_decisions_total{outcome=\"committed\"}"), Some("0"), "counted anew");
+    assert_eq!(value(&text, "quorate_meetings_booked"), Some("1"));
 }
 
 #[tokio::test]
@@ -186,6 +222,7 @@ async fn what_is_not_there_is_said() {
     assert_eq!(http(admin, "POST", "/metrics").await.expect("an answer").status, 405);
     let info: serde_json::Value = serde_json::from_str(&get(admin, "/buildinfo").await.body).expect("JSON");
     assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(info["revision"], option_env!("QUORATE_REVISION").unwrap_or("unknown"));
     // The port is taken: a start says which, and leaves nothing behind.
     let mut settings = Settings::new("127.0.0.1:0".parse().unwrap(), Storage::Memory);
     settings.admin = Some(admin);
@@ -224,6 +261,30 @@ async fn what_was_counted_outlives_a_failure_of_the_store() {
     let failures: u64 = vitals.counters.failures.each().map(|(_, count)| count).sum();
     assert_eq!(failures, 2, "one before the failure, one after it: {:?}", vitals.counters);
     assert!(vitals.gauges.is_some() && vitals.counters.alarms == 0);
+}
+
+/// Reading needs no sync, so it is no commit.
+#[tokio::test]
+async fn groups_that_only_read_are_no_commits() {
+    use quorate::core::coordinator::Command;
+    use quorate::engine::{self, Seat};
+    use quorate::store::MemoryStore;
+    use quorate::wire::requests;
+
+    let (engine, _running) = engine::start(MemoryStore::new(), 1).await.expect("an engine");
+    let request = ask(&["alice"]).request_id("6f9c5d0e-3f53-4f7e-9a55-0d6ce1a1f7c2");
+    let schedule = || {
+        let request = requests::schedule(request.clone().0).expect("a request");
+        engine.call(Command::Schedule(Box::new(request)), None, Seat::default())
+    };
+    let commits = async || engine.vitals(0).await.expect("vitals").store.commits.count();
+    let before = commits().await;
+    schedule().await.expect("an answer");
+    let booked = commits().await;
+    assert!(booked > before, "{before} {booked}");
+    // What became of it is read from the store.
+    schedule().await.expect("the same answer");
+    assert_eq!(commits().await, booked);
 }
 
 /// A browser that is installed here.

@@ -4,7 +4,7 @@ use quorate::wire::pb;
 use quorate::wire::pb::meeting::State;
 use quorate::wire::pb::meeting_event::Type;
 
-use super::support::{AHEAD, Ask, Person, World, ask, slot_of};
+use super::support::{AHEAD, Ask, Mode, Person, World, ask, http, slot_of};
 
 fn person(name: &str, from: i64, until: i64) -> Person {
     Person::new(name).free(from, until)
@@ -98,4 +98,31 @@ async fn candidates_say_what_they_would_displace() {
         .map(|c| (super::support::as_hours(c.slot.as_ref().unwrap()), c.displaces.clone()))
         .collect();
     assert_eq!(found, [((AHEAD + 9, AHEAD + 10), vec![]), ((AHEAD + 8, AHEAD + 9), vec![low.meeting_id])]);
+}
+
+/// What a meeting is about is told to those who are in it, and to nobody who would have displaced it.
+#[tokio::test]
+async fn who_displaces_does_not_learn_the_title() {
+    let world = World::start_with_admin().await;
+    let people = ["alice", "bob", "carol"].map(|name| person(name, AHEAD + 8, AHEAD + 10));
+    let host = world.host(people.into()).await;
+    let low = between(&["alice", "bob", "carol"], 8, 10).title("Severance");
+    let low = world.book(low.spec(|spec| spec.displaceable = true)).await;
+    host.until_booked("carol", &[(AHEAD + 8, AHEAD + 9)]).await;
+    host.edit("alice", |alice| alice.votes = Mode::Keep);
+    let first = world.spawn_schedule(urgent(&["alice"], 8, 9));
+    host.until_kept("alice").await;
+    // It is displaced by somebody else meanwhile, and sought for as long as carol says nothing.
+    host.edit("carol", |carol| carol.answers = Mode::Silent);
+    let second = world.book(urgent(&["bob"], 8, 9)).await;
+    assert_eq!(second.displaced_meetings, std::slice::from_ref(&low.meeting_id));
+    host.edit("alice", |alice| alice.votes = Mode::Do);
+    host.let_go("alice").await;
+    let first = first.await.unwrap().expect("an answer");
+    let words = &first.attempt_log[0].message;
+    assert_eq!(*words, format!("meeting {} was changed meanwhile", low.meeting_id));
+    assert_eq!((first.state(), first.attempts), (State::Confirmed, 2), "{first:?}");
+    let admin = world.scheduler.admin().expect("a port for operators");
+    let page = http(admin, "GET", "/").await.expect("the page").body;
+    assert!(page.contains(words) && !page.contains("Severance"), "{page}");
 }

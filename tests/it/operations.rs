@@ -88,6 +88,58 @@ async fn a_scheduler_and_an_agent_run_from_one_file() {
     assert!(line.starts_with("alice: registered with http://"), "{line}");
 }
 
+/// Nobody need read what a program says of itself: a closed pipe and a full disk end nothing.
+#[tokio::test]
+async fn what_can_not_be_said_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let calendar = write(folder.path(), "alice.ics", "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nEND:VCALENDAR\r\n");
+    let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let closed = || Stdio::from(std::io::pipe().unwrap().1);
+    for (name, output) in [("full", &full as &dyn Fn() -> Stdio), ("closed", &closed)] {
+        let mut serve = program(&["serve", "--in-memory", "--listen", "127.0.0.1:0"]);
+        let serve = serve.env("QUORATE_LOG", "warn").stdout(output()).stderr(Stdio::piped());
+        let mut serve = serve.spawn().unwrap();
+        // The log says it instead.
+        let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines();
+        let line = within("a line in the log", lines.next_line()).await.unwrap().expect(name);
+        assert!(line.contains("standard output can't be written"), "{name}: {line}");
+        let url = format!(
+            "http://{}",
+            line.split("listens on ").nth(1).expect("an address").split(' ').next().unwrap()
+        );
+        let client = client_of(&url).await;
+        let data = folder.path().join(name).display().to_string();
+        let mut agent =
+            program(&["agent", "--calendar", &calendar, "--scheduler", &url, "--data-dir", &data]);
+        // Not even the log.
+        let mut agent = agent.stdout(output()).stderr(output()).spawn().unwrap();
+        within("the agent is connected, or has ended", async {
+            tokio::select! {
+                () = until_connected(&client, "alice", true) => {}
+                status = agent.wait() => panic!("{name}: {status:?}"),
+            }
+        })
+        .await;
+        // Its line comes after it is connected: it drains as ever, so it has outlived that.
+        let id = agent.id().expect("it runs").to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+        let status = within("it ends", agent.wait()).await.unwrap();
+        assert_eq!(status.code(), Some(0), "{name}");
+        assert!(serve.try_wait().unwrap().is_none(), "{name}: the scheduler runs");
+    }
+}
+
+#[tokio::test]
+async fn with_a_log_in_json_all_that_is_said_is_json() {
+    let mut serve = program(&["serve", "--in-memory", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+    let mut serve = serve.stdout(Stdio::piped()).spawn().unwrap();
+    let line: serde_json::Value = serde_json::from_str(&first_line(&mut serve).await).expect("JSON");
+    let address = line["listen"].as_str().expect("an address");
+    assert_eq!(line["message"], format!("quorate {} listens on {address}", env!("CARGO_PKG_VERSION")));
+    assert_eq!(line["level"], "INFO");
+    client_of(&format!("http://{address}")).await;
+}
+
 async fn first_line(child: &mut tokio::process::Child) -> String {
     let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
     within("a line", lines.next_line()).await.expect("output").expect("a line")
@@ -119,6 +171,93 @@ async fn a_configuration_that_cannot_be_used_is_one_line_each() {
     assert!(!folder.path().join("d").exists());
 }
 
+/// An address with a password is refused by whoever reads it, before anything prints it.
+#[tokio::test]
+async fn a_password_in_an_address_is_refused_and_not_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    for (key, address) in [
+        ("otlp_endpoint", "http://me:s3cret@127.0.0.1:4317"),
+        ("otlp_endpoint", "https://s3cret@collector"),
+        ("scheduler", "http://me:s3cret@127.0.0.1:50051"),
+        ("scheduler", "me:s3cret@scheduler:50051"),
+    ] {
+        let table = if key == "scheduler" { "agent" } else { "log" };
+        let file = write(folder.path(), "q.toml", format!("[{table}]\n{key} = {address:?}\n"));
+        let command: &[&str] = match table {
+            "agent" => &["agent", "--calendar", "c"],
+            _ => &["serve", "--in-memory"],
+        };
+        let (flag, variable) =
+            (format!("--{}", key.replace('_', "-")), format!("QUORATE_{}", key.to_uppercase()));
+        let typed = [command, &[&flag, address]].concat();
+        let from_file = [command, &["--config", &file]].concat();
+        let checked = [&["config", "check", "--"], &typed[..]].concat();
+        let mut listed = program(&["list"]);
+        let mut commands = vec![
+            program(&["config", "check", &file]),
+            program(&from_file),
+            program(&checked),
+            program(&typed),
+        ];
+        let mut by_variable = program(command);
+        by_variable.env(&variable, address);
+        commands.push(by_variable);
+        if key == "scheduler" {
+            listed.env(&variable, address);
+            commands.push(listed);
+        }
+        for mut command in commands {
+            let (code, out, err) = run(&mut command).await;
+            assert_eq!(code, Some(2), "{command:?}: {out}{err}");
+            assert!(err.contains(&format!("'{flag} <URL>'")), "the setting is named: {err}");
+            assert!(!out.contains("s3cret") && !err.contains("s3cret"), "{out}{err}");
+        }
+        let (_, help, _) = run(program(&["agent", "--help"]).env(&variable, address)).await;
+        assert!(help.contains(&variable) && !help.contains("s3cret"), "{help}");
+    }
+}
+
+/// `${NAME:-}` in a compose file is an empty variable where nothing is wanted.
+#[tokio::test]
+async fn an_empty_setting_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "q.toml", "[serve]\nadmin = \"127.0.0.1:3\"\n");
+    let mut check =
+        program(&["config", "check", "--", "serve", "--in-memory", "--otlp-endpoint", "", "--admin="]);
+    for name in
+        ["ADMIN", "OTLP_ENDPOINT", "OTLP_HEADERS_FILE", "DATA_DIR", "CONFIG", "LISTEN", "IN_MEMORY", "LOG"]
+    {
+        check.env(format!("QUORATE_{name}"), "");
+    }
+    let (code, out, err) = run(&mut check).await;
+    assert_eq!(code, Some(0), "{err}");
+    for line in ["# admin ", "# otlp_endpoint ", "# otlp_headers_file ", "# data_dir "] {
+        assert!(
+            out.lines().any(|found| found.starts_with(line) && found.ends_with("# not set")),
+            "{line}: {out}"
+        );
+    }
+    assert!(out.contains("listen = \"127.0.0.1:50051\"") && out.contains("filter = \"info\""), "{out}");
+    // The next place counts.
+    let mut check =
+        program(&["config", "check", "--", "serve", "--in-memory", "--config", &file, "--admin", ""]);
+    let (code, out, err) = run(check.env("QUORATE_ADMIN", "")).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("admin = \"127.0.0.1:3\""), "{out}");
+    let mut agent = program(&["config", "check", "--", "agent", "--calendar", "c", "--participant", ""]);
+    for name in ["SCHEDULER", "AGENT_PARTICIPANT", "AGENT_TIME_ZONE", "AGENT_OUTPUT", "AGENT_WORKING_HOURS"] {
+        agent.env(format!("QUORATE_{name}"), "");
+    }
+    let (code, out, err) = run(&mut agent).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("# participant ") && out.contains("http://127.0.0.1:50051"), "{out}");
+    let (code, _, err) = run(program(&["list"]).env("QUORATE_SCHEDULER", "")).await;
+    assert_ne!(code, Some(2), "{err}");
+    // What has to be there is missed, as ever.
+    let (code, _, err) = run(program(&["serve"]).env("QUORATE_DATA_DIR", "")).await;
+    assert_eq!(code, Some(2), "{err}");
+}
+
 #[tokio::test]
 async fn a_program_that_cannot_start_says_why_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
@@ -131,10 +270,16 @@ async fn a_program_that_cannot_start_says_why_in_one_line() {
     let error = refused(&mut program(&["serve", "--data-dir", &file]), 1).await;
     assert!(error.contains(&file), "{error}");
     let missing = folder.path().join("calendars").display().to_string();
-    let error = refused(&mut program(&["agent", "--calendar", &missing]), 1).await;
+    let error = refused(&mut program(&["agent", "--calendar", &missing]), 2).await;
     assert!(error.contains(&missing), "{error}");
-    let error = refused(&mut program(&["agent", "--calendar", &format!("{missing}/alice.ics")]), 1).await;
+    let error = refused(&mut program(&["agent", "--calendar", &format!("{missing}/alice.ics")]), 2).await;
     assert!(error.contains("alice.ics"), "{error}");
+    // What an engine of containers makes of a mount whose file is missing on the host.
+    let mount = folder.path().join("bob.ics").display().to_string();
+    fs::create_dir(&mount).unwrap();
+    let error = refused(&mut program(&["agent", "--participant", "bob", "--calendar", &mount]), 2).await;
+    assert!(error.contains(&format!("{mount} is a folder, not a calendar file")), "{error}");
+    assert!(error.contains("the calendar's file is missing on the host"), "{error}");
     let newer = folder.path().join("newer");
     fs::create_dir(&newer).unwrap();
     let db = rusqlite::Connection::open(newer.join("quorate.db")).unwrap();
@@ -222,6 +367,14 @@ async fn a_backup_of_a_running_scheduler_is_restored() {
     // The doctor sees a running scheduler's rows too.
     let (code, out, _) = run(&mut program(&["doctor", "--data-dir", &data_dir])).await;
     assert_eq!(code, Some(0), "{out}");
+    let (code, same, _) = run(program(&["doctor"]).env("QUORATE_DATA_DIR", &data_dir)).await;
+    assert_eq!((code, &same), (Some(0), &out));
+    // Nothing else is looked at where something is named.
+    let (code, out, err) =
+        run(program(&["doctor", "--database", &copy]).env("QUORATE_DATA_DIR", "/none")).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    let error = refused(&mut program(&["doctor"]), 2).await;
+    assert!(error.contains("--data-dir (or QUORATE_DATA_DIR)"), "{error}");
 
     let restore = |more: &[&str]| {
         let mut command = program(&["restore", "--data-dir", &data_dir, "--from", &copy]);

@@ -25,9 +25,7 @@ async fn health_is_told_for_each_service_and_ends_with_it() {
         let request = HealthCheckRequest { service: (*service).to_owned() };
         let status = health.check(request.clone()).await.unwrap().into_inner().status();
         assert_eq!(status, ServingStatus::Serving, "{service:?}");
-        if !service.is_empty() {
-            watches.push(health.watch(request).await.unwrap().into_inner());
-        }
+        watches.push(health.watch(request).await.unwrap().into_inner());
     }
     let unknown =
         health.check(HealthCheckRequest { service: "quorate.v1.Nothing".into() }).await.unwrap_err();

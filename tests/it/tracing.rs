@@ -42,8 +42,11 @@ fn calendars(people: &[&str]) -> tempfile::TempDir {
 async fn serve(arguments: &[&str]) -> (Program, String) {
     let program = Program::start(&[&["serve", "--in-memory", "--listen", "127.0.0.1:0"], arguments].concat());
     let line = program.until("it listens", |line| line.contains(" listens on ")).await;
-    let url = format!("http://{}", line.rsplit(' ').next().unwrap());
-    (program, url)
+    let address = match serde_json::from_str::<Value>(&line) {
+        Ok(line) => line["listen"].as_str().expect("an address").to_owned(),
+        Err(_) => line.rsplit(' ').next().unwrap().to_owned(),
+    };
+    (program, format!("http://{address}"))
 }
 
 async fn agent(url: &str, folder: &Path, people: &[&str], arguments: &[&str]) -> Program {
@@ -52,7 +55,7 @@ async fn agent(url: &str, folder: &Path, people: &[&str], arguments: &[&str]) ->
         Program::start(&[&["agent", "--scheduler", url, "--calendar", calendar], arguments].concat());
     for name in people {
         program
-            .until("everyone is registered", |line| line.starts_with(&format!("{name}: registered with")))
+            .until("everyone is registered", |line| line.contains(&format!("{name}: registered with")))
             .await;
     }
     program

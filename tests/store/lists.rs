@@ -198,6 +198,22 @@ pub fn meetings_page_by_page(make: Factory) {
     assert!(reader.meetings(&MeetingFilter::default()).expect("a page").is_empty(), "a limit of 0");
 }
 
+pub fn booked_meetings_are_counted(make: Factory) {
+    let mut store = make(KEPT);
+    assert_eq!(store.reader().booked(at(-1_000_000)).expect("a count"), 0, "a new store");
+    let meetings = three_hundred();
+    write(&mut *store, meetings.iter().map(put).collect());
+    // One that is longer than all others, and has begun long before.
+    write(&mut *store, vec![put(&confirmed(meeting("long", &["ann"]), 1, range(-50_000, 301)))]);
+    let reader = store.reader();
+    for minute in [-60_000, -1, 0, 10, 29, 30, 300, 301, 599, 600, 1_000_000] {
+        let booked = meetings.iter().filter(|meeting| meeting.state == MeetingState::Confirmed);
+        let later = booked.filter(|meeting| meeting.slot.is_some_and(|slot| slot.end > at(minute))).count();
+        let expected = later as u64 + u64::from(minute < 301);
+        assert_eq!(reader.booked(at(minute)).expect("a count"), expected, "at minute {minute}");
+    }
+}
+
 pub fn meetings_by_range_state_and_attendee(make: Factory) {
     let mut store = make(KEPT);
     let meetings = three_hundred();

@@ -210,5 +210,8 @@ proptest! {
             prop_assert_eq!(found, wanted);
         }
         prop_assert_eq!(comparable(on_sqlite.event_bounds()), comparable(on_memory.event_bounds()));
+        for range in filters.iter().filter_map(|filter| filter.range) {
+            prop_assert_eq!(comparable(on_sqlite.booked(range.start)), comparable(on_memory.booked(range.start)));
+        }
     }
 }

@@ -110,6 +110,8 @@ impl Resolved {
         line: Vec<OsString>,
         file: Option<&ConfigFile>,
     ) -> Result<Result<Self, ArgMatches>, Stop> {
+        let cli = without_empty_variables(cli);
+        let line = without_empty_options(&cli, line);
         let mut loosened = cli.clone();
         for name in COMMANDS.into_iter().filter(|name| cli.find_subcommand(name).is_some()) {
             loosened = loosened.mut_subcommand(name, loose);
@@ -216,6 +218,37 @@ fn from_environment(cli: &clap::Command, line: &[OsString], error: &clap::Error)
         }
     }
     notes
+}
+
+/// Without the variables that are empty: `NAME=` says as little as no `NAME` (`${NAME:-}` of a compose file).
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| match arg.get_env().and_then(std::env::var_os) {
+        Some(value) if value.is_empty() => arg.env(Resettable::Reset),
+        _ => arg,
+    });
+    let names: Vec<_> = command.get_subcommands().map(|below| below.get_name().to_owned()).collect();
+    names.into_iter().fold(command, |command, name| command.mut_subcommand(name, without_empty_variables))
+}
+
+/// Without the options of a command with a configuration that are typed empty, and need not be there: the same.
+fn without_empty_options(cli: &clap::Command, mut line: Vec<OsString>) -> Vec<OsString> {
+    let at = line.iter().skip(1).position(|word| COMMANDS.iter().any(|name| word == name));
+    let Some(command) = at.and_then(|at| cli.find_subcommand(&line[at + 1])) else { return line };
+    let optional = command.get_arguments().filter(|arg| {
+        arg.get_action().takes_values() && arg.get_default_values().is_empty() && !arg.is_required_set()
+    });
+    let flags: Vec<_> = optional.filter_map(|arg| Some(format!("--{}", arg.get_long()?))).collect();
+    let mut at = at.map_or(line.len(), |at| at + 2);
+    while let Some(word) = line.get(at).map(|word| word.to_string_lossy().into_owned()) {
+        let alone = flags.contains(&word) && line.get(at + 1).is_some_and(|next| next.is_empty());
+        let whole = word.strip_suffix('=').is_some_and(|flag| flags.iter().any(|known| known == flag));
+        match (alone, whole) {
+            (true, _) => drop(line.drain(at..at + 2)),
+            (_, true) => drop(line.remove(at)),
+            _ => at += 1,
+        }
+    }
+    line
 }
 
 /// The command without what it demands: single values can be judged by it, and values that are only a part.

@@ -137,7 +137,8 @@ impl Coordinator {
             }
             let (before, open) = self.as_it_is(&overlaid.meeting)?;
             if !may_displace(live.meeting.rank.priority, &before, now.wall) {
-                return Err(format!("{:?} can't be displaced any more", before.spec.title));
+                // Its title is nobody else's business.
+                return Err(format!("meeting {} can't be displaced any more", before.id));
             }
             let after = displaced_meeting(now, &before, &live.meeting.id);
             let (row, attending) = (overlaid.row.clone(), overlaid.attending.clone());
@@ -159,7 +160,7 @@ impl Coordinator {
     /// The overlaid meeting with the attempt of a change that is under way, unless that is being written.
     #[allow(clippy::type_complexity)] // two halves of one look
     fn as_it_is(&self, read: &Meeting) -> Result<(Meeting, Option<(Attempt, Vec<ParticipantId>)>), String> {
-        let changed = || Err(format!("{:?} was changed meanwhile", read.spec.title));
+        let changed = || Err(format!("meeting {} was changed meanwhile", read.id));
         if self.changing.contains_key(&read.id) {
             return changed();
         }

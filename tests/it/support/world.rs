@@ -44,7 +44,8 @@ impl World {
         Self::start_as(|settings| settings.admin = Some("127.0.0.1:0".parse().unwrap())).await
     }
 
-    async fn start_as(change: impl FnOnce(&mut Settings)) -> Self {
+    /// With other settings than usual.
+    pub async fn start_as(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::new("127.0.0.1:0".parse().unwrap(), Storage::Memory);
         change(&mut settings);
         let scheduler = Scheduler::start(settings).await.expect("a scheduler");
