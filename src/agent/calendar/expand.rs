@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::Busy;
 use super::class::Class;
-use super::read::{Event, Override, Series};
+use super::series::{Event, Override, Series};
 use super::value::{Length, When};
 use crate::core::recurrence::{GaveUpAt, Steps};
 use crate::core::time::TimeRange;

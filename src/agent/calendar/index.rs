@@ -10,7 +10,7 @@ use chrono::{DateTime, Datelike, NaiveDateTime, Utc};
 use jiff::tz::TimeZone;
 
 use super::Busy;
-use super::read::Series;
+use super::series::Series;
 use crate::core::time::TimeRange;
 
 /// Events that last longer, or recur over more months, are looked at by every query.

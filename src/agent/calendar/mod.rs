@@ -17,6 +17,7 @@ mod output;
 mod problem;
 mod read;
 mod recurring;
+mod series;
 mod source;
 mod tree;
 mod value;
@@ -92,7 +93,7 @@ pub struct Calendar {
     display_name: Option<String>,
     zone: Option<String>,
     /// Sorted by their first occurrence.
-    series: Vec<read::Series>,
+    series: Vec<series::Series>,
     availability: Vec<available::Availability>,
     index: index::Index,
     cache: index::Cache,

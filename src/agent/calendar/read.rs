@@ -1,60 +1,25 @@
 //! From components to events: what blocks time, when, and how it recurs.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
-use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
+use chrono::TimeDelta;
 use jiff::tz::TimeZone;
 
 use super::available::Availability;
 use super::class::{Class, Owners, class};
 use super::problem::{Problems, may_block};
+use super::series::{Entry, Event, Groups, Override, Series};
 use super::tree::{Component, Property};
 use super::value::{Length, MAX_DURATION_DAYS, When, duration, excerpt, local_time};
 use super::zones::{Doubt, Doubtful, Zone, ZoneBook, doubted_years};
 use super::{
     CalendarError, MAX_DATES_PER_FILE, MAX_DEAD_RULES, MAX_RULES_PER_EVENT, MAX_STEPS_PER_FILE,
-    MAX_STEPS_PER_RULE, OWN_UID_SUFFIX,
+    OWN_UID_SUFFIX,
 };
-use crate::core::recurrence::{Dated, GaveUpAt, MAX_FIRST_STEPS, Rule, RuleError, Steps};
+use crate::core::recurrence::{MAX_FIRST_STEPS, Rule, RuleError, Steps};
 
 /// A reason and the line it is about.
 pub(super) type Wrong = (usize, String);
-
-/// A component that takes time, perhaps repeatedly.
-#[derive(Debug)]
-pub(super) struct Event {
-    pub line: usize,
-    pub class: Class,
-    pub start: When,
-    pub length: Length,
-    pub rules: Vec<Dated>,
-    /// RDATE: further starts, with their own length if they are periods.
-    pub extra: Vec<(When, Option<Length>)>,
-    /// EXDATE: starts that are left out.
-    pub except: Vec<When>,
-}
-
-/// One occurrence (or all from one on) that differs from its master.
-#[derive(Debug)]
-pub(super) struct Override {
-    pub id: When,
-    /// RANGE=THISANDFUTURE.
-    pub onward: bool,
-    sequence: i64,
-    /// What takes its place; nothing if it was cancelled or made transparent.
-    pub event: Option<Event>,
-}
-
-/// The components that share a UID.
-#[derive(Debug, Default)]
-pub(super) struct Series {
-    pub masters: Vec<Event>,
-    pub overrides: Vec<Override>,
-    /// Nothing of it is before this, in any zone.
-    pub first: NaiveDateTime,
-    /// Nothing of it is after this, in any zone, if it ends.
-    pub last: Option<NaiveDateTime>,
-}
 
 /// Reads events, and notes those that can't be read.
 pub(super) struct Reader<'r> {
@@ -175,47 +140,6 @@ impl Reader<'_> {
         found.sort_by_key(|series| series.first);
         (found, availability)
     }
-}
-
-/// Events by their UID.
-#[derive(Default)]
-pub(super) struct Groups<'c> {
-    all: Vec<Series>,
-    by_uid: HashMap<&'c str, usize>,
-}
-
-impl<'c> Groups<'c> {
-    /// Adds an event to those of its UID; without one it is alone.
-    pub fn add(&mut self, uid: Option<&'c str>, entry: Entry) {
-        let next = self.all.len();
-        let index = match uid {
-            _ if matches!(entry, Entry::Nothing) => return,
-            Some(uid) => *self.by_uid.entry(uid).or_insert(next),
-            None => next,
-        };
-        if index == next {
-            self.all.push(Series::default());
-        }
-        match entry {
-            Entry::Master(event) => self.all[index].masters.push(event),
-            Entry::Override(change) => self.all[index].overrides.push(change),
-            Entry::Nothing => {}
-        }
-    }
-
-    /// All but those of these UIDs.
-    pub fn without(mut self, unreadable: &HashSet<&str>) -> Vec<Series> {
-        for (_, index) in self.by_uid.iter().filter(|(uid, _)| unreadable.contains(*uid)) {
-            self.all[*index] = Series::default();
-        }
-        self.all
-    }
-}
-
-pub(super) enum Entry {
-    Master(Event),
-    Override(Override),
-    Nothing,
 }
 
 /// What is wrong with the zone of an event, if it takes time that may be asked about.
@@ -458,101 +382,4 @@ fn free_busy(
         }
     }
     Ok(events)
-}
-
-/// More than two zones can differ by.
-const SLACK: TimeDelta = TimeDelta::days(3);
-
-impl Series {
-    /// Drops overrides that a later revision replaced, reads floating RECURRENCE-IDs in the
-    /// zone of the master, and notes when the series begins and ends.
-    pub fn settle(&mut self, steps: &mut Steps) {
-        for master in &mut self.masters {
-            master.count_out(steps);
-            master.except.sort_by_key(|mark| mark.local);
-        }
-        if let Some(master) = self.masters.first() {
-            for change in &mut self.overrides {
-                change.id = change.id.clone().or_in(&master.start.zone);
-            }
-        }
-        let id = |change: &Override| (change.id.instant(&TimeZone::UTC), change.id.is_date);
-        self.overrides.sort_by_key(|change| (id(change), change.sequence));
-        let mut kept: Vec<Override> = Vec::with_capacity(self.overrides.len());
-        for change in self.overrides.drain(..) {
-            if kept.last().is_some_and(|last| id(last) == id(&change)) {
-                kept.pop();
-            }
-            kept.push(change);
-        }
-        self.overrides = kept;
-        let events = self.overrides.iter().filter_map(|change| change.event.as_ref());
-        let spans: Vec<_> = self.masters.iter().chain(events).map(Event::span).collect();
-        // A master that others moved onward may be anywhere.
-        let moved = !self.masters.is_empty() && self.overrides.iter().any(|change| change.onward);
-        self.first = spans.iter().map(|span| span.0).min().unwrap_or(NaiveDateTime::MAX);
-        self.last =
-            spans.iter().map(|span| span.1).try_fold(NaiveDateTime::MIN, |last, end| Some(last.max(end?)));
-        if moved {
-            (self.first, self.last) = (NaiveDateTime::MIN, None);
-        }
-    }
-}
-
-impl Event {
-    /// When it begins and ends at the outside, with slack for the zones.
-    fn span(&self) -> (NaiveDateTime, Option<NaiveDateTime>) {
-        let starts = || self.extra.iter().map(|(start, _)| start.local).chain([self.start.local]);
-        let first = starts().min().and_then(|at| at.checked_sub_signed(SLACK));
-        let longest = self.extra.iter().filter_map(|(start, length)| Some(length.as_ref()?.at_most(start)));
-        let longest = longest.chain([self.length.at_most(&self.start)]).max();
-        let last = self.rules.iter().map(|rule| self.rule_end(rule));
-        let last =
-            last.chain(starts().map(Some)).try_fold(NaiveDateTime::MIN, |last, end| Some(last.max(end?)));
-        let last = last.and_then(|at| at.checked_add_signed(longest? + SLACK));
-        (first.unwrap_or(NaiveDateTime::MIN), last)
-    }
-
-    /// Counts the rules that end by COUNT to their end, if the steps are enough.
-    fn count_out(&mut self, steps: &mut Steps) {
-        let start = self.start.local;
-        let forever = NaiveDate::from_ymd_opt(9999, 12, 31).map_or(NaiveDateTime::MAX, NaiveDateTime::from);
-        for rule in self.rules.iter_mut().filter(|rule| rule.is_counted() && !rule.is_dead()) {
-            let mut last = start;
-            let mut part = steps.split(MAX_STEPS_PER_RULE);
-            let whole = part.left() == MAX_STEPS_PER_RULE;
-            let ended = rule.expand(None, start..forever, &mut part, |at| {
-                last = at;
-                true
-            });
-            steps.give_back(part);
-            match ended {
-                Ok(()) => *rule = rule.clone().ending_at(last),
-                Err(GaveUpAt(reached)) if whole => *rule = rule.clone().known_until(reached),
-                // The file has too many of them: what there is time for is counted by each query.
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// When the rule ends at the outside, if that is known.
-    fn rule_end(&self, rule: &Dated) -> Option<NaiveDateTime> {
-        if rule.is_dead() {
-            return Some(self.start.local);
-        }
-        if rule.unknown_from().is_some() {
-            return None;
-        }
-        rule.until_in(|utc| utc).and_then(|until| until.checked_add_signed(SLACK))
-    }
-}
-
-impl Length {
-    /// No occurrence that starts like `start` lasts longer than this.
-    pub fn at_most(&self, start: &When) -> TimeDelta {
-        match self {
-            Self::Nominal { days, seconds } => TimeDelta::days(*days) + TimeDelta::seconds(*seconds),
-            Self::Until(end) => end.local - start.local + SLACK,
-        }
-    }
 }
