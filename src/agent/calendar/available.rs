@@ -13,7 +13,7 @@ use super::read::{Budget, Wrong, event, length_of, when_of};
 use super::series::{Groups, Series};
 use super::tree::Component;
 use super::value::{Length, When};
-use super::zones::ZoneBook;
+use super::zonebook::ZoneBook;
 use crate::core::recurrence::Steps;
 use crate::core::time::TimeRange;
 

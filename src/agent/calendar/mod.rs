@@ -21,7 +21,9 @@ mod series;
 mod source;
 mod tree;
 mod value;
+mod vtimezone;
 mod windows;
+mod zonebook;
 mod zones;
 
 #[cfg(test)]
@@ -160,8 +162,7 @@ impl Calendar {
         keep_own: bool,
     ) -> Result<Self, CalendarError> {
         let roots = tree::read(name, text, owners.is_some())?;
-        let timezones = roots.iter().flat_map(|root| &root.children);
-        let mut zones = zones::ZoneBook::new(timezones.filter(|child| child.is("VTIMEZONE")));
+        let mut zones = zonebook::ZoneBook::new(&roots);
         let property = |property| roots.iter().find_map(|root| root.first(property));
         let display_name = property("X-WR-CALNAME");
         let named = property("X-WR-TIMEZONE").map(|zone| zone.value.as_str());

@@ -1,6 +1,7 @@
 //! From components to events: what blocks time, when, and how it recurs.
 
 use std::collections::{BTreeMap, HashSet};
+use std::rc::Rc;
 
 use chrono::TimeDelta;
 use jiff::tz::TimeZone;
@@ -11,12 +12,14 @@ use super::problem::{Problems, may_block};
 use super::series::{Entry, Event, Groups, Override, Series};
 use super::tree::{Component, Property};
 use super::value::{Length, MAX_DURATION_DAYS, When, duration, excerpt, local_time};
-use super::zones::{Doubt, Doubtful, Zone, ZoneBook, doubted_years};
+use super::zonebook::{Doubtful, Resolved, ZoneBook, doubted_years};
+use super::zones::Zone;
 use super::{
     CalendarError, MAX_DATES_PER_FILE, MAX_DEAD_RULES, MAX_RULES_PER_EVENT, MAX_STEPS_PER_FILE,
     OWN_UID_SUFFIX,
 };
 use crate::core::recurrence::{MAX_FIRST_STEPS, Rule, RuleError, Steps};
+use crate::core::time::TimeRange;
 
 /// A reason and the line it is about.
 pub(super) type Wrong = (usize, String);
@@ -58,112 +61,169 @@ impl Budget {
     }
 }
 
+/// A component, the VCALENDAR that it is in, and its UID.
+struct Item<'c> {
+    calendar: usize,
+    component: &'c Component,
+    uid: Option<&'c str>,
+}
+
+/// What was read of a file, and what is to be read again.
+#[derive(Default)]
+struct Found<'c> {
+    groups: Groups<'c>,
+    availability: Vec<Availability>,
+    /// Series with times that can be read in several zones; those without a UID, together.
+    doubtful: HashSet<&'c str>,
+    /// Most readings that one of them has beside the first.
+    readings: usize,
+    /// The lines of components that can't be read.
+    unread: HashSet<usize>,
+}
+
 impl Reader<'_> {
     /// Reads all events below `roots`, sorted by `first`, and the availability that they rest on.
-    pub fn series(self, roots: &[Component], zones: &mut ZoneBook<'_>) -> (Vec<Series>, Vec<Availability>) {
-        let mut all = Vec::new();
-        for root in roots {
-            root.descendants(&mut all);
-        }
-        let mut found = Groups::default();
-        let mut availability = Vec::new();
-        let resumed = resumed(&all, self.owners);
+    pub fn series(
+        mut self,
+        roots: &[Component],
+        zones: &mut ZoneBook<'_>,
+    ) -> (Vec<Series>, Vec<Availability>) {
+        let items = self.items(roots);
+        let resumed = resumed(&items, self.owners);
         let mut budget =
             Budget { steps: Steps::new(MAX_STEPS_PER_FILE), dead: 0, dates: Steps::new(MAX_DATES_PER_FILE) };
-        let error = |(line, reason)| CalendarError::new(self.file, line, reason);
-        let (mut doubts, mut doubtful) = (BTreeMap::new(), HashSet::new());
-        for component in &all {
-            let uid = component.first("UID").map(|uid| uid.value.as_str()).filter(|uid| !uid.is_empty());
-            if !self.keep_own && uid.is_some_and(|uid| uid.ends_with(OWN_UID_SUFFIX)) {
-                continue;
-            }
-            if component.is("VEVENT")
-                && let Some(doubt) = doubt(component, zones)
-            {
-                doubts.insert(doubt.wrong.0, doubt.wrong.1.clone());
-                if doubt.is_open() {
-                    doubtful.insert(uid.unwrap_or_default());
+        let found = self.read(&items, &resumed, zones, &mut budget);
+        let mut series = found.groups.all;
+        // What is in a doubtful zone blocks the time of all readings.
+        for reading in 0..found.readings {
+            let mut again = Groups::default();
+            for item in &items {
+                zones.enter(item.calendar);
+                let (component, uid) = (item.component, item.uid);
+                let doubtful = found.doubtful.contains(uid.unwrap_or_default())
+                    && (uid.is_some() || doubts(component, zones).iter().any(|doubt| doubt.open() > 0));
+                if !component.is("VEVENT") || !doubtful || found.unread.contains(&component.line) {
+                    continue;
                 }
-            }
-            // What only makes the person busier than they are.
-            let mut minor = Vec::new();
-            let read = if component.is("VFREEBUSY") {
-                let alone = |event| found.add(None, Entry::Master(event));
-                free_busy(component, zones, &mut budget).map(|events| events.into_iter().for_each(alone))
-            } else if component.is("VEVENT") {
-                let class = class(component, self.owners);
+                zones.doubtful = Doubtful::Other(reading);
+                let (class, minor) = (class(component, self.owners), &mut Vec::new());
                 let resumed = uid.is_some_and(|uid| resumed.contains(uid));
-                event(component, class, zones, &mut budget, &mut minor, resumed)
-                    .map(|entry| found.add(uid, entry))
-            } else if component.is("VAVAILABILITY") {
-                // Whoever is available at one of two times may be busy at the right one.
-                zones.doubtful = Doubtful::Refused;
-                let read = Availability::read(component, zones, &mut budget, &mut minor);
-                zones.doubtful = Doubtful::ByName;
-                read.map(|read| availability.push(read))
-            } else {
-                continue;
-            };
-            for wrong in minor {
-                self.problems.add(error(wrong), None);
+                match event(component, class, zones, &mut budget, minor, resumed) {
+                    Ok(entry) => again.add(uid, entry),
+                    Err(wrong) => self.tell(wrong, Some(may_block(component))),
+                }
+                zones.doubtful = Doubtful::First;
             }
-            if let Err(wrong) = read {
-                self.problems.add(error(wrong), Some(may_block(component)));
-            }
+            series.append(&mut again.all);
         }
-        for (line, reason) in doubts {
-            self.problems.add(error((line, reason)), None);
-        }
-        let mut found = found.all;
-        // What is in a doubtful zone blocks the time of both readings.
-        let mut again = Groups::default();
-        zones.doubtful = Doubtful::ByRules;
-        for component in all.into_iter().filter(|component| component.is("VEVENT")) {
-            let uid = component.first("UID").map(|uid| uid.value.as_str()).filter(|uid| !uid.is_empty());
-            let own = !self.keep_own && uid.is_some_and(|uid| uid.ends_with(OWN_UID_SUFFIX));
-            let alone = uid.is_none() && !doubt(component, zones).is_some_and(Doubt::is_open);
-            if own || alone || !doubtful.contains(uid.unwrap_or_default()) {
-                continue;
-            }
-            let class = class(component, self.owners);
-            let resumed = uid.is_some_and(|uid| resumed.contains(uid));
-            match event(component, class, zones, &mut budget, &mut Vec::new(), resumed) {
-                Ok(entry) => again.add(uid, entry),
-                Err(wrong) => self.problems.add(error(wrong), Some(may_block(component))),
-            }
-        }
-        zones.doubtful = Doubtful::ByName;
-        found.append(&mut again.all);
-        for series in &mut found {
+        for series in &mut series {
             series.settle(&mut budget.steps);
         }
-        found.sort_by_key(|series| series.first);
-        (found, availability)
+        series.sort_by_key(|series| series.first);
+        (series, found.availability)
+    }
+
+    /// The components below `roots` that may count.
+    fn items<'c>(&self, roots: &'c [Component]) -> Vec<Item<'c>> {
+        let mut items = Vec::new();
+        for (calendar, root) in roots.iter().enumerate() {
+            let mut all = Vec::new();
+            root.descendants(&mut all);
+            items.extend(all.into_iter().filter_map(|component| {
+                let uid = component.first("UID").map(|uid| uid.value.as_str()).filter(|uid| !uid.is_empty());
+                let own = !self.keep_own && uid.is_some_and(|uid| uid.ends_with(OWN_UID_SUFFIX));
+                let read = ["VEVENT", "VFREEBUSY", "VAVAILABILITY"].iter().any(|name| component.is(name));
+                (read && !own).then_some(Item { calendar, component, uid })
+            }));
+        }
+        items
+    }
+
+    /// Reads everything by the first of its readings.
+    fn read<'c>(
+        &mut self,
+        items: &[Item<'c>],
+        resumed: &HashSet<&str>,
+        zones: &mut ZoneBook<'_>,
+        budget: &mut Budget,
+    ) -> Found<'c> {
+        let mut found = Found::default();
+        let mut told = BTreeMap::new();
+        for Item { calendar, component, uid } in items {
+            let (component, uid) = (*component, *uid);
+            zones.enter(*calendar);
+            // What only makes the person busier than they are.
+            let mut minor = Vec::new();
+            let read = if component.is("VEVENT") {
+                for doubt in doubts(component, zones) {
+                    told.extend(doubt.doubts.iter().map(|doubt| doubt.wrong.clone()));
+                    if doubt.open() > 0 {
+                        found.doubtful.insert(uid.unwrap_or_default());
+                        found.readings = found.readings.max(doubt.open());
+                    }
+                }
+                let class = class(component, self.owners);
+                let resumed = uid.is_some_and(|uid| resumed.contains(uid));
+                event(component, class, zones, budget, &mut minor, resumed)
+                    .map(|entry| found.groups.add(uid, entry))
+            } else {
+                // Whoever is available at one of two times may be busy at the right one.
+                zones.doubtful = Doubtful::Refused;
+                let read = if component.is("VFREEBUSY") {
+                    let mut alone = |event| found.groups.add(None, Entry::Master(event));
+                    free_busy(component, zones, budget).map(|events| events.into_iter().for_each(&mut alone))
+                } else {
+                    Availability::read(component, zones, budget, &mut minor)
+                        .map(|read| found.availability.push(read))
+                };
+                zones.doubtful = Doubtful::First;
+                read
+            };
+            for wrong in minor {
+                self.tell(wrong, None);
+            }
+            if let Err(wrong) = read {
+                found.unread.insert(component.line);
+                self.tell(wrong, Some(may_block(component)));
+            }
+        }
+        for wrong in told {
+            self.tell(wrong, None);
+        }
+        found
+    }
+
+    /// Notes what is wrong, and the time that it may block.
+    fn tell(&mut self, (line, reason): Wrong, unknown: Option<TimeRange>) {
+        self.problems.add(CalendarError::new(self.file, line, reason), unknown);
     }
 }
 
-/// What is wrong with the zone of an event, if it takes time that may be asked about.
-fn doubt<'z>(component: &Component, zones: &'z mut ZoneBook<'_>) -> Option<&'z Doubt> {
-    let named = ["DTSTART", "DTEND", "RDATE"].into_iter().flat_map(|name| component.all(name));
-    let mut ids = named.filter_map(|property| property.param("TZID"));
-    let id = ids.find(|id| zones.doubt(id).is_some())?;
+/// What is to be told of the zones of an event, if it takes time that may be asked about.
+fn doubts(component: &Component, zones: &mut ZoneBook<'_>) -> Vec<Rc<Resolved>> {
+    let names = ["DTSTART", "DTEND", "RDATE", "EXDATE", "RECURRENCE-ID"];
+    let named = names.into_iter().flat_map(|name| component.all(name));
+    let mut ids: Vec<&str> = named.filter_map(|property| property.param("TZID")).collect();
+    ids.dedup();
+    let all = ids.into_iter().map(|id| zones.look_up(id)).filter(|zone| !zone.doubts.is_empty());
+    let all: Vec<_> = all.collect();
     // Once, and long ago: the zone's rules of today are not the ones that it was written by.
     let repeats = ["RRULE", "RDATE"].into_iter().any(|name| component.first(name).is_some());
-    let end = component.first("DTEND").or(component.first("DTSTART"))?;
-    let (end, ..) = local_time(&end.value).ok()?;
-    let over = !repeats && end.and_utc() < doubted_years().start;
-    zones.doubt(id).filter(|_| !over)
+    let end = ["DTEND", "DTSTART", "RECURRENCE-ID"].into_iter().find_map(|name| component.first(name));
+    let end = end.and_then(|end| local_time(&end.value).ok());
+    let over = !repeats && end.is_none_or(|(end, ..)| end.and_utc() < doubted_years().start);
+    if over { Vec::new() } else { all }
 }
 
 /// The UIDs of series that block time from some occurrence on (RANGE=THISANDFUTURE), whatever they did before: when
 /// they recur counts even if they begin as free.
-fn resumed<'c>(all: &[&'c Component], owners: Option<&Owners>) -> HashSet<&'c str> {
-    let blocks = |component: &&&'c Component| {
+fn resumed<'c>(items: &[Item<'c>], owners: Option<&Owners>) -> HashSet<&'c str> {
+    let blocks = |component: &Component| {
         component.is("VEVENT")
             && component.first("RECURRENCE-ID").is_some_and(is_onward)
             && class(component, owners) != Class::Free
     };
-    all.iter().filter(blocks).filter_map(|component| Some(component.first("UID")?.value.as_str())).collect()
+    items.iter().filter(|item| blocks(item.component)).filter_map(|item| item.uid).collect()
 }
 
 pub(super) fn event(

@@ -7,6 +7,7 @@ use proptest::sample::select;
 use super::*;
 
 mod availability;
+mod doubts;
 mod producers;
 
 fn at(text: &str) -> DateTime<Utc> {

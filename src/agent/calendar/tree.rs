@@ -106,6 +106,24 @@ impl Component {
         self.fault.get_or_insert((line, reason));
     }
 
+    /// Writes down all that was read of it, but for its lines: the same text means the same.
+    pub fn write(&self, into: &mut String) {
+        for part in
+            [self.name.as_str()].into_iter().chain(self.fault.iter().map(|(_, reason)| reason.as_str()))
+        {
+            into.extend([part, "\n"]);
+        }
+        for property in &self.properties {
+            into.push_str(property.name);
+            for (name, value) in &property.params {
+                into.extend([";", name.as_str(), "=", value.as_str()]);
+            }
+            into.extend([":", property.value.as_str(), "\n"]);
+        }
+        self.children.iter().for_each(|child| child.write(into));
+        into.push_str("END\n");
+    }
+
     /// All components below this one, at any depth, in order.
     pub fn descendants<'a>(&'a self, into: &mut Vec<&'a Component>) {
         for child in &self.children {

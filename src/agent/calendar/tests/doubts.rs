@@ -1,0 +1,97 @@
+//! What is said twice, or broken in a way that two people would mend differently: it blocks, and it is told.
+
+use super::*;
+
+/// All problems of a calendar that can be read but for them.
+fn told(text: &str) -> Vec<String> {
+    let calendar = Calendar::parse("alice.ics", text).unwrap_or_else(|e| panic!("refused: {e}"));
+    calendar.problems().iter().map(|problem| problem.error.to_string()).collect()
+}
+
+/// A VTIMEZONE with this offset all year.
+fn zone(id: &str, offset: &str) -> String {
+    format!(
+        "BEGIN:VTIMEZONE\nTZID:{id}\nBEGIN:STANDARD\nDTSTART:16010101T000000
+         TZOFFSETFROM:{offset}\nTZOFFSETTO:{offset}\nEND:STANDARD\nEND:VTIMEZONE\n"
+    )
+}
+
+/// An event of an hour from ten on.
+fn ten(id: &str, day: &str) -> String {
+    format!("BEGIN:VEVENT\nUID:{day}\nDTSTART;TZID={id}:{day}T100000\nDURATION:PT1H\nEND:VEVENT\n")
+}
+
+#[test]
+fn a_zone_counts_in_its_own_vcalendar() {
+    let one = calendar(&format!("{}{}", zone("Custom", "+0100"), ten("Custom", "20260105")));
+    let two = calendar(&format!("{}{}", zone("Custom", "-0500"), ten("Custom", "20260106")));
+    let text = format!("{one}{two}");
+    assert_eq!(busy(&text), ["0105T0900-0105T1000", "0106T1500-0106T1600"]);
+    assert_eq!(told(&text), [""; 0]);
+    // What a VCALENDAR does not explain itself, another of the file does; if two do so differently, it may be either.
+    let third = calendar(&ten("Custom", "20260107"));
+    assert_eq!(busy(&format!("{one}{third}"))[1], "0107T0900-0107T1000");
+    let either = format!("{one}{two}{third}");
+    assert_eq!(busy(&either)[2..], ["0107T0900-0107T1000", "0107T1500-0107T1600"]);
+    assert_eq!(told(&either).len(), 1);
+    // The same VTIMEZONE over and over costs its steps once.
+    let many = one.repeat(20_000);
+    assert_eq!((busy(&many).len(), told(&many)), (1, vec![]));
+}
+
+#[test]
+fn two_different_zones_of_one_name_block_the_time_of_both() {
+    let with = |id: &str, offsets: &[&str]| {
+        let zones: String = offsets.iter().map(|offset| zone(id, offset)).collect();
+        calendar(&format!("{zones}{}", ten(id, "20260105")))
+    };
+    let both = with("Custom", &["+0100", "-0500", "+0100"]);
+    assert_eq!(busy(&both), ["0105T0900-0105T1000", "0105T1500-0105T1600"]);
+    let words = told(&both);
+    assert!(words[0].starts_with("alice.ics:11: the VTIMEZONE of 'Custom' has UTC-05:00 at "), "{words:?}");
+    assert!(words[0].contains("where another one has UTC+01:00"), "{words:?}");
+    assert_eq!((words.len(), unknown(&both)), (1, vec![]));
+    // One that the bundled data know: all definitions are compared.
+    let berlin = with("Europe/Berlin", &["+0100", "+0900"]);
+    assert_eq!(busy(&berlin), ["0105T0100-0105T0200", "0105T0900-0105T1000"]);
+    assert!(told(&berlin).iter().any(|words| words.contains("has UTC+09:00")), "{:?}", told(&berlin));
+    // One of two that can't be read leaves the time unknown, and so do too many.
+    let broken = with("Custom", &["+0100", "one"]);
+    assert_eq!((unknown(&broken), told(&broken).len()), (vec!["20260104-20260107".to_owned()], 1));
+    let many = with("Custom", &["+0100", "+0200", "+0300", "+0400", "+0500", "+0600"]);
+    assert_eq!(unknown(&many), ["20260104-20260107"]);
+    // What is written otherwise and means the same is no doubt.
+    let same = with("Custom", &["+0100", "+010000"]);
+    assert_eq!((busy(&same).len(), told(&same)), (1, vec![]));
+}
+
+#[test]
+fn an_exception_in_a_doubtful_zone_frees_nothing() {
+    let series = "DTSTART:20260105T090000Z\nDURATION:PT1H\nRRULE:FREQ=DAILY;COUNT=2";
+    let zone = zone("Europe/Berlin", "+0900");
+    let excepted = calendar(&format!(
+        "{zone}BEGIN:VEVENT\nUID:1\n{series}\nEXDATE;TZID=Europe/Berlin:20260105T100000\nEND:VEVENT"
+    ));
+    assert_eq!(busy(&excepted), ["0105T0900-0105T1000", "0106T0900-0106T1000"]);
+    let cancelled = calendar(&format!(
+        "{zone}BEGIN:VEVENT\nUID:1\n{series}\nEND:VEVENT\nBEGIN:VEVENT\nUID:1\nSTATUS:CANCELLED
+         RECURRENCE-ID;TZID=Europe/Berlin:20260105T100000\nDTSTART:20260105T090000Z\nEND:VEVENT"
+    ));
+    assert_eq!(busy(&cancelled), ["0105T0900-0105T1000", "0106T0900-0106T1000"]);
+    assert_eq!((told(&excepted).len(), told(&cancelled).len()), (1, 1));
+}
+
+#[test]
+fn an_old_copy_of_a_zone_that_gave_up_its_summer_is_read_by_its_name() {
+    // Mexico until 2022.
+    let text = calendar(
+        "BEGIN:VTIMEZONE\nTZID:Central Standard Time (Mexico)
+         BEGIN:STANDARD\nDTSTART:16010101T020000\nTZOFFSETFROM:-0500\nTZOFFSETTO:-0600
+         RRULE:FREQ=YEARLY;BYDAY=-1SU;BYMONTH=10\nEND:STANDARD
+         BEGIN:DAYLIGHT\nDTSTART:16010101T020000\nTZOFFSETFROM:-0600\nTZOFFSETTO:-0500
+         RRULE:FREQ=YEARLY;BYDAY=1SU;BYMONTH=4\nEND:DAYLIGHT\nEND:VTIMEZONE
+         BEGIN:VEVENT\nDTSTART;TZID=Central Standard Time (Mexico):20260601T100000\nDURATION:PT1H\nEND:VEVENT",
+    );
+    assert_eq!(show(&query(&text, "UTC", "20260501", "20260701").busy), ["0601T1600-0601T1700"]);
+    assert!(told(&text)[0].ends_with("it is read by its name"), "{:?}", told(&text));
+}
