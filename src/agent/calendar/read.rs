@@ -424,6 +424,9 @@ fn free_busy(
     zones: &mut ZoneBook<'_>,
     budget: &mut Budget,
 ) -> Result<Vec<Event>, Wrong> {
+    if let Some(fault) = &component.fault {
+        return Err(fault.clone());
+    }
     let mut events = Vec::new();
     for property in component.all("FREEBUSY") {
         let class = match property.param("FBTYPE").map(str::to_ascii_uppercase).as_deref() {

@@ -95,3 +95,23 @@ fn an_old_copy_of_a_zone_that_gave_up_its_summer_is_read_by_its_name() {
     assert_eq!(show(&query(&text, "UTC", "20260501", "20260701").busy), ["0601T1600-0601T1700"]);
     assert!(told(&text)[0].ends_with("it is read by its name"), "{:?}", told(&text));
 }
+
+#[test]
+fn a_freebusy_that_cannot_be_read_is_told() {
+    let text = calendar(
+        "BEGIN:VFREEBUSY\nFREEBUSY:20260105T090000Z/PT1H\nFREEBUSY;FBTYPE=\"BUSY:20260106T090000Z/PT1H\nEND:VFREEBUSY",
+    );
+    assert_eq!(unknown(&text), ["20250101-20280101"]);
+    assert_eq!(told(&text), ["alice.ics:5: unreadable property parameters"]);
+    let unended = calendar(
+        "BEGIN:VFREEBUSY\nFREEBUSY:20260105T090000Z/PT1H
+         BEGIN:VEVENT\nDTSTART:20260106T090000Z\nDURATION:PT1H\nEND:VEVENT",
+    );
+    assert_eq!(unknown(&unended), ["20250101-20280101"]);
+    assert_eq!(told(&unended), ["alice.ics:3: BEGIN:VFREEBUSY without its END"]);
+    assert_eq!(busy(&unended), ["0106T0900-0106T1000"]);
+    let zone = zone("Europe/Berlin", "+0900");
+    let doubtful =
+        format!("{zone}BEGIN:VFREEBUSY\nFREEBUSY;TZID=Europe/Berlin:20260105T090000/PT1H\nEND:VFREEBUSY");
+    assert_eq!(unknown(&calendar(&doubtful)), ["20250101-20280101"]);
+}
