@@ -10,7 +10,9 @@ use super::Busy;
 use super::class::Class;
 use super::series::{Event, Override, Series};
 use super::value::{Length, When};
-use crate::core::recurrence::{GaveUpAt, Steps};
+use super::zonebook::doubted_years;
+use super::zones::Zone;
+use crate::core::recurrence::{Dated, GaveUpAt, Steps};
 use crate::core::time::TimeRange;
 
 /// What a query asks for, and what was found so far.
@@ -172,7 +174,7 @@ impl Query<'_> {
         let to = zone.local(self.range.end, home).checked_add_signed(slack);
         let window = from.unwrap_or(NaiveDateTime::MIN)..to.unwrap_or(NaiveDateTime::MAX);
         for rule in &event.rules {
-            let until = rule.until_in(|utc| zone.local(utc.and_utc(), home));
+            let until = self.until(rule, &event.start);
             let mut part = self.steps.split(self.per_rule);
             let (found, range) = (&mut self.found, self.range);
             let ended = rule.expand(until, window.clone(), &mut part, |local| {
@@ -191,6 +193,35 @@ impl Query<'_> {
             }
         }
         Ok(())
+    }
+
+    /// UNTIL (RFC 5545, section 3.3.10), inclusive, on the clock of a series that begins at `start`. Where it is not of the
+    /// type of DTSTART there are several readings: what blocks does so until the last of them.
+    fn until(&self, rule: &Dated, start: &When) -> Option<NaiveDateTime> {
+        let (zone, home) = (&start.zone, self.home);
+        let to_local = |utc: NaiveDateTime| {
+            let local = zone.local(utc.and_utc(), home);
+            match (start.is_date, self.guess) {
+                (false, _) => local,
+                // A date was meant: the owner's, or the one that is written.
+                (true, true) => local.max(utc),
+                (true, false) => local.min(utc),
+            }
+        };
+        let of_day = |day: NaiveDate| {
+            let (begin, next) =
+                (NaiveDateTime::from(day), day.succ_opt().map_or(NaiveDateTime::MAX, Into::into));
+            if start.is_date || !self.guess || !is_doubtful(day) {
+                return begin;
+            }
+            let end = match zone {
+                // The day where the owner is, or the one in UTC.
+                Zone::Utc => next.max(Zone::Floating.instant(next, home).naive_utc()),
+                _ => next,
+            };
+            end - TimeDelta::seconds(1)
+        };
+        rule.until_or(to_local, of_day)
     }
 
     /// The overrides of `event` that hold for all that follows, in order. Each is a step.
@@ -215,6 +246,12 @@ impl Query<'_> {
         onward.sort_by_key(|onward| onward.from);
         Ok(onward)
     }
+}
+
+/// Whether an UNTIL that is a date among times may mean the whole of that day, and not its midnight as other programs have
+/// it. What is over books nobody.
+pub(super) fn is_doubtful(day: NaiveDate) -> bool {
+    day >= doubted_years().start.date_naive()
 }
 
 /// The local times, in any zone, of occurrences that may matter for a range.

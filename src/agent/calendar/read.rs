@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::available::Availability;
 use super::class::{Class, Owners, class};
+use super::expand::is_doubtful;
 use super::problem::{Problems, may_block};
 use super::series::{Entry, Event, Groups, Override, Series};
 use super::tree::{Component, Property};
@@ -164,8 +165,12 @@ impl Reader<'_> {
                 }
                 let class = class(component, self.owners);
                 let resumed = uid.is_some_and(|uid| resumed.contains(uid));
-                event(component, class, zones, budget, &mut minor, resumed)
-                    .map(|entry| found.groups.add(uid, entry))
+                event(component, class, zones, budget, &mut minor, resumed).map(|entry| {
+                    if let Entry::Master(event) = &entry {
+                        minor.extend(until_a_date(component, event, budget));
+                    }
+                    found.groups.add(uid, entry);
+                })
             } else {
                 // Whoever is available at one of two times may be busy at the right one.
                 zones.doubtful = Doubtful::Refused;
@@ -398,6 +403,34 @@ fn recurrence(
         }
     }
     Ok(())
+}
+
+/// Steps that looking for what recurs on the day of an UNTIL takes at most.
+const MAX_STEPS_PER_DAY: usize = 1_000;
+
+/// An UNTIL that is a date where DTSTART has a time (RFC 5545, section 3.3.10, allows none) is its midnight to other
+/// programs. If the rule names a time on that day, whoever wrote it may have meant the whole of it: it blocks, and is told.
+fn until_a_date(component: &Component, event: &Event, budget: &mut Budget) -> Option<Wrong> {
+    let rules = component.all("RRULE").zip(&event.rules).filter(|_| !event.start.is_date);
+    let dates = rules.filter_map(|(property, rule)| Some((property, rule, rule.until_day()?)));
+    for (property, rule, day) in dates.filter(|(.., day)| is_doubtful(*day)) {
+        let begin = day.and_time(chrono::NaiveTime::MIN);
+        // A day in UTC may be the owner's too, wherever they are.
+        let hours = if matches!(event.start.zone, Zone::Utc) { 36 } else { 24 };
+        let Some(end) = begin.checked_add_signed(TimeDelta::hours(hours)) else { continue };
+        let mut steps = budget.steps.split(MAX_STEPS_PER_DAY);
+        let mut recurs = false;
+        let looked = rule.expand(None, begin..end, &mut steps, |at| {
+            recurs = at > begin;
+            !recurs
+        });
+        budget.steps.give_back(steps);
+        if recurs || looked.is_err() {
+            let what = "where DTSTART has a time: what recurs on that day blocks as well";
+            return Some((property.line, format!("UNTIL is the date {day} {what}")));
+        }
+    }
+    None
 }
 
 /// A date, a date-time or a PERIOD (`start/end` or `start/duration`).

@@ -7,6 +7,7 @@ use proptest::sample::select;
 use super::*;
 
 mod availability;
+mod dates;
 mod doubts;
 mod producers;
 

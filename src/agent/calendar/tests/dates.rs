@@ -1,0 +1,65 @@
+//! Dates where times are expected, and the other way round; and lengths over a change of clocks.
+
+use super::*;
+
+fn problems(text: &str) -> usize {
+    Calendar::parse("alice.ics", text).unwrap_or_else(|e| panic!("refused: {e}")).problem_count()
+}
+
+#[test]
+fn an_until_of_days_is_read_as_the_later_day() {
+    let until = |until: &str| event(&format!("DTSTART;VALUE=DATE:20260105\nRRULE:FREQ=DAILY;UNTIL={until}"));
+    let days = |zone: &str, text: &str| busy_in(zone, &until(text)).len();
+    let last = |zone: &str, text: &str| {
+        let all = query(&until(text), zone, "20260101", "20260301").busy;
+        all.last().map(|range| (range.end - range.start).num_days())
+    };
+    assert_eq!(days("UTC", "20260107"), 1);
+    // A UTC midnight is a date to whoever writes it.
+    for zone in ["UTC", "America/New_York", "Asia/Tokyo"] {
+        assert_eq!(last(zone, "20260107T000000Z"), Some(3), "{zone}");
+    }
+    // Midnight where the owner is.
+    assert_eq!(last("Asia/Tokyo", "20260106T150000Z"), Some(3));
+    assert_eq!(last("America/New_York", "20260107T040000Z"), Some(3));
+    assert_eq!(last("UTC", "20260106T150000Z"), Some(2));
+    // Who is available until then is so until the earlier day.
+    let available = calendar(
+        "BEGIN:VAVAILABILITY\nDTSTART:20260105T000000Z\nDTEND:20260110T000000Z\nBEGIN:AVAILABLE\nUID:1
+         DTSTART;VALUE=DATE:20260105\nRRULE:FREQ=DAILY;UNTIL=20260107T000000Z\nEND:AVAILABLE\nEND:VAVAILABILITY",
+    );
+    let found = query(&available, "America/New_York", "20260101", "20260301").unavailable;
+    assert_eq!(show(&found), ["0105T0000-0105T0500", "0107T0500-0110T0000"]);
+}
+
+#[test]
+fn an_until_that_is_a_date_among_times_is_the_whole_of_its_day_and_told() {
+    let text = |start: &str, until: &str| {
+        event(&format!("DTSTART{start}\nDURATION:PT1H\nRRULE:FREQ=DAILY;INTERVAL=2;UNTIL={until}"))
+    };
+    let berlin = |until: &str| text(";TZID=Europe/Berlin:20260105T090000", until);
+    assert_eq!(
+        busy(&berlin("20260109")),
+        ["0105T0800-0105T0900", "0107T0800-0107T0900", "0109T0800-0109T0900"]
+    );
+    let words = problem(&berlin("20260109")).to_string();
+    assert_eq!(
+        words,
+        "alice.ics:6: UNTIL is the date 2026-01-09 where DTSTART has a time: what recurs on that day blocks as well"
+    );
+    // Where nothing recurs on that day, there is nothing to tell.
+    assert_eq!((busy(&berlin("20260110")).len(), problems(&berlin("20260110"))), (3, 0));
+    assert_eq!((busy(&berlin("20260109T090000Z")).len(), problems(&berlin("20260109T090000Z"))), (3, 0));
+    // Of times in UTC, the day in UTC or the owner's.
+    let utc = text(":20260105T020000Z", "20260108");
+    assert_eq!(busy_in("America/Los_Angeles", &utc).len(), 3);
+    assert_eq!(busy_in("UTC", &utc).len(), 2);
+    assert_eq!(busy_in("Asia/Tokyo", &utc).len(), 2);
+    assert_eq!(problems(&utc), 1);
+    // What is over is read as recurring-ical-events and ical.js do, to which the shared cases hold us.
+    let over = berlin("20260109").replace("2026", "2016");
+    assert_eq!((query(&over, "UTC", "20160101", "20160301").busy.len(), problems(&over)), (2, 0));
+    // With a COUNT that ends it sooner, that holds as well.
+    let counted = berlin("20260109;COUNT=2");
+    assert_eq!((busy(&counted).len(), problems(&counted)), (2, 0));
+}
