@@ -92,7 +92,13 @@ impl Availability {
             minor.extend(faults);
         }
         let mut available = groups.without(&unreadable);
-        available.iter_mut().for_each(|series| series.settle(&mut budget.steps));
+        for series in &mut available {
+            let doubts = series.settle(&mut budget.steps);
+            if !doubts.is_empty() {
+                *series = Series::default();
+            }
+            minor.extend(doubts);
+        }
         Ok(Self { priority, class, from, until, available })
     }
 

@@ -73,28 +73,41 @@ impl Span {
 
 /// A set of occurrences named by RECURRENCE-ID or EXDATE. A date names the occurrence that
 /// starts on it, whatever the time of day.
-#[derive(Default)]
-struct Marks {
+struct Marks<'q> {
     instants: HashSet<DateTime<Utc>>,
     dates: HashSet<NaiveDate>,
+    home: &'q TimeZone,
 }
 
-impl Marks {
-    fn of<'w>(marks: impl Iterator<Item = &'w When>, master: &Event, home: &TimeZone) -> Self {
-        let mut all = Self::default();
+impl<'q> Marks<'q> {
+    fn of<'w>(marks: impl Iterator<Item = &'w When>, master: &Event, home: &'q TimeZone) -> Self {
+        let mut all = Self { instants: HashSet::new(), dates: HashSet::new(), home };
         for mark in marks {
-            if mark.is_date || master.start.is_date {
-                all.dates.insert(mark.local.date());
-            }
+            let at = mark.instant(home);
             if !mark.is_date {
-                all.instants.insert(mark.instant(home));
+                all.instants.insert(at);
+            }
+            let day = mark.local.date();
+            // On days a time in UTC is somebody's midnight, nobody knows whose; in a zone it is on the day that it says, if
+            // that is the owner's as well.
+            let names_a_day = master.start.is_date
+                && !matches!(mark.zone, Zone::Utc)
+                && Zone::Floating.local(at, home).date() == day;
+            if mark.is_date || names_a_day {
+                all.dates.insert(day);
             }
         }
         all
     }
 
     fn has(&self, occurrence: &When, at: DateTime<Utc>) -> bool {
-        self.instants.contains(&at) || self.dates.contains(&occurrence.local.date())
+        let date = || self.dates.contains(&occurrence.local.date());
+        // A day may be one in UTC or one of the owner's: only what is on it by both is meant.
+        let owners = || {
+            !matches!(occurrence.zone, Zone::Utc)
+                || self.dates.contains(&Zone::Floating.local(at, self.home).date())
+        };
+        self.instants.contains(&at) || (!self.dates.is_empty() && date() && owners())
     }
 }
 
@@ -239,6 +252,11 @@ impl Query<'_> {
             let event = change.event.as_ref().map(|to| {
                 let moved = event.start.zone.local(to.start.instant(home), home)
                     - event.start.zone.local(change.id.instant(home), home);
+                // A day is moved by days, whatever time of it is named.
+                let moved = match event.start.is_date {
+                    true => TimeDelta::days((moved + TimeDelta::hours(12)).num_seconds().div_euclid(86_400)),
+                    false => moved,
+                };
                 (to, moved, Span::of(&to.length, &to.start, home))
             });
             onward.push(Onward { from: change.id.instant(home), event });

@@ -95,6 +95,7 @@ impl Reader<'_> {
             Budget { steps: Steps::new(MAX_STEPS_PER_FILE), dead: 0, dates: Steps::new(MAX_DATES_PER_FILE) };
         let found = self.read(&items, &resumed, zones, &mut budget);
         let mut series = found.groups.all;
+        let first = series.len();
         // What is in a doubtful zone blocks the time of all readings.
         for reading in 0..found.readings {
             let mut again = Groups::default();
@@ -117,8 +118,13 @@ impl Reader<'_> {
             }
             series.append(&mut again.all);
         }
-        for series in &mut series {
-            series.settle(&mut budget.steps);
+        for (number, series) in series.iter_mut().enumerate() {
+            for wrong in series.settle(&mut budget.steps) {
+                // Once, of all readings.
+                if number < first {
+                    self.tell(wrong, None);
+                }
+            }
         }
         series.sort_by_key(|series| series.first);
         (series, found.availability)
@@ -280,7 +286,7 @@ fn is_onward(id: &Property) -> bool {
 
 fn change(component: &Component, property: &Property, id: When, event: Option<Event>) -> Override {
     let sequence = component.first("SEQUENCE").and_then(|n| n.value.parse().ok()).unwrap_or(0);
-    Override { id, onward: is_onward(property), sequence, event }
+    Override { line: property.line, id, onward: is_onward(property), sequence, event }
 }
 
 /// The property `name`; an error if it is there twice and says two things.
@@ -385,7 +391,12 @@ fn recurrence(
                 break 'dates;
             }
             match when(property, text, zones) {
-                Ok(at) => event.except.push(at.or_in(&event.start.zone)),
+                Ok(at) => {
+                    let mark = at.marking(&event.start);
+                    let doubt = mark.doubt("EXDATE", &event.start).filter(|_| is_doubtful(mark.local.date()));
+                    minor.extend(doubt.map(|reason| (property.line, reason)));
+                    event.except.push(mark);
+                }
                 Err(wrong) => minor.push(wrong),
             }
         }

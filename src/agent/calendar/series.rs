@@ -7,6 +7,8 @@ use jiff::tz::TimeZone;
 
 use super::MAX_STEPS_PER_RULE;
 use super::class::Class;
+use super::expand::is_doubtful;
+use super::read::Wrong;
 use super::value::{Length, When};
 use crate::core::recurrence::{Dated, GaveUpAt, Steps};
 
@@ -27,6 +29,8 @@ pub(super) struct Event {
 /// One occurrence (or all from one on) that differs from its master.
 #[derive(Debug)]
 pub(super) struct Override {
+    /// Of its RECURRENCE-ID.
+    pub line: usize,
     pub id: When,
     /// RANGE=THISANDFUTURE.
     pub onward: bool,
@@ -92,15 +96,19 @@ const SLACK: TimeDelta = TimeDelta::days(3);
 
 impl Series {
     /// Drops overrides that a later revision replaced, reads floating RECURRENCE-IDs in the
-    /// zone of the master, and notes when the series begins and ends.
-    pub fn settle(&mut self, steps: &mut Steps) {
+    /// zone of the master, and notes when the series begins and ends. Returns RECURRENCE-IDs that may mean another day.
+    pub fn settle(&mut self, steps: &mut Steps) -> Vec<Wrong> {
+        let mut doubts = Vec::new();
         for master in &mut self.masters {
             master.count_out(steps);
             master.except.sort_by_key(|mark| mark.local);
         }
         if let Some(master) = self.masters.first() {
             for change in &mut self.overrides {
-                change.id = change.id.clone().or_in(&master.start.zone);
+                change.id = change.id.clone().marking(&master.start);
+                let doubt = change.id.doubt("RECURRENCE-ID", &master.start);
+                let doubt = doubt.filter(|_| is_doubtful(change.id.local.date()));
+                doubts.extend(doubt.map(|reason| (change.line, reason)));
             }
         }
         let id = |change: &Override| (change.id.instant(&TimeZone::UTC), change.id.is_date);
@@ -123,6 +131,7 @@ impl Series {
         if moved {
             (self.first, self.last) = (NaiveDateTime::MIN, None);
         }
+        doubts
     }
 }
 

@@ -63,3 +63,75 @@ fn an_until_that_is_a_date_among_times_is_the_whole_of_its_day_and_told() {
     let counted = berlin("20260109;COUNT=2");
     assert_eq!((busy(&counted).len(), problems(&counted)), (2, 0));
 }
+
+#[test]
+fn a_time_that_names_a_day_frees_that_day_or_none() {
+    let series =
+        |mark: &str| event(&format!("DTSTART;VALUE=DATE:20260105\nRRULE:FREQ=DAILY;COUNT=5\n{mark}"));
+    let days = |zone: &str, text: &str| {
+        let all = query(text, zone, "20260101", "20260301").busy;
+        let local = known_zone(zone).unwrap();
+        let day = |range: &TimeRange| {
+            let at = jiff::Timestamp::from_second(range.start.timestamp()).unwrap().to_zoned(local.clone());
+            (at.day(), (range.end - range.start).num_days())
+        };
+        all.iter().map(day).collect::<Vec<_>>()
+    };
+    let whole = [(5, 5)];
+    // Midnight in Berlin on the 7th.
+    let berlin = series("EXDATE:20260106T230000Z");
+    assert_eq!(days("Europe/Berlin", &berlin), [(5, 2), (8, 2)]);
+    assert_eq!(days("America/New_York", &berlin), whole);
+    assert_eq!(days("UTC", &berlin), whole);
+    assert_eq!(problems(&berlin), 1);
+    assert!(problem(&berlin).reason.contains("EXDATE"), "{}", problem(&berlin));
+    // A midnight in its own zone is a date, wherever the owner is.
+    for mark in ["20260107T000000Z", "20260107T000000", "20260107"] {
+        for zone in ["Europe/Berlin", "America/New_York", "Asia/Tokyo"] {
+            assert_eq!(days(zone, &series(&format!("EXDATE:{mark}"))), [(5, 2), (8, 2)], "{mark} {zone}");
+        }
+        assert_eq!(problems(&series(&format!("EXDATE:{mark}"))), 0);
+    }
+    assert_eq!(days("Asia/Tokyo", &series("EXDATE;TZID=Europe/Berlin:20260107T000000")), [(5, 2), (8, 2)]);
+    // A moved or cancelled day likewise.
+    let cancelled = |id: &str| {
+        calendar(&format!(
+            "BEGIN:VEVENT\nUID:1\nDTSTART;VALUE=DATE:20260105\nRRULE:FREQ=DAILY;COUNT=5\nEND:VEVENT
+             BEGIN:VEVENT\nUID:1\nRECURRENCE-ID{id}\nSTATUS:CANCELLED\nDTSTART;VALUE=DATE:20260107\nEND:VEVENT"
+        ))
+    };
+    assert_eq!(days("Europe/Berlin", &cancelled(":20260106T230000Z")), [(5, 2), (8, 2)]);
+    assert_eq!(days("UTC", &cancelled(":20260106T230000Z")), whole);
+    assert_eq!(
+        (problems(&cancelled(":20260106T230000Z")), problems(&cancelled(";VALUE=DATE:20260107"))),
+        (1, 0)
+    );
+    assert_eq!(days("America/New_York", &cancelled(":20260107T000000Z")), [(5, 2), (8, 2)]);
+    let onward = cancelled(";RANGE=THISANDFUTURE:20260107T000000Z");
+    assert_eq!(days("Europe/Berlin", &onward), [(5, 2)]);
+    assert_eq!(days("America/New_York", &onward), [(5, 2)]);
+}
+
+#[test]
+fn a_day_that_is_left_out_of_times_in_utc_is_the_same_day_everywhere() {
+    let text = event(
+        "DTSTART:20260106T020000Z\nDURATION:PT1H\nRRULE:FREQ=DAILY;COUNT=4\nEXDATE;VALUE=DATE:20260107",
+    );
+    // In Los Angeles the one at 02:00 UTC on the 7th is on the 6th, and the one of the 7th is on the 8th in UTC.
+    assert_eq!(busy_in("America/Los_Angeles", &text).len(), 4);
+    assert_eq!(
+        busy_in("Europe/Berlin", &text),
+        ["0106T0200-0106T0300", "0108T0200-0108T0300", "0109T0200-0109T0300"]
+    );
+    assert!(problem(&text).reason.contains("EXDATE"), "{}", problem(&text));
+    // Where the day is the event's own, it is clear.
+    let zoned = text.replace("DTSTART:20260106T020000Z", "DTSTART;TZID=Asia/Tokyo:20260106T110000");
+    assert_eq!((busy_in("America/Los_Angeles", &zoned).len(), problems(&zoned)), (3, 0));
+    // And what is left out of available time is left out of either.
+    let available = calendar(
+        "BEGIN:VAVAILABILITY\nDTSTART:20260105T000000Z\nDTEND:20260109T000000Z\nBEGIN:AVAILABLE\nUID:1
+         DTSTART:20260106T020000Z\nDURATION:PT1H\nRRULE:FREQ=DAILY;COUNT=2\nEXDATE;VALUE=DATE:20260107
+         END:AVAILABLE\nEND:VAVAILABILITY",
+    );
+    assert_eq!(show(&query(&available, "UTC", "20260101", "20260301").unavailable), ["0105T0000-0109T0000"]);
+}
