@@ -9,7 +9,7 @@ use super::Busy;
 use super::class::Class;
 use super::expand::{Query, Span, TooMuchWork};
 use super::free::{free_within, merge};
-use super::read::{Budget, Wrong, event, length_of, when_of};
+use super::read::{Budget, Wrong, event, length_of, once, when_of};
 use super::series::{Groups, Series};
 use super::tree::Component;
 use super::value::{Length, When};
@@ -43,6 +43,8 @@ impl Availability {
         if let Some(fault) = &component.fault {
             return Err(fault.clone());
         }
+        // The second may be another one's, that became a part of this one.
+        ["PRIORITY", "BUSYTYPE"].into_iter().try_for_each(|name| once(component, name).map(drop))?;
         let value = |name| component.first(name).map_or("", |property| property.value.trim());
         let class = match value("BUSYTYPE").to_ascii_uppercase().as_str() {
             "BUSY" => Class::Busy,

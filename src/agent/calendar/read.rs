@@ -108,7 +108,7 @@ impl Reader<'_> {
                     continue;
                 }
                 zones.doubtful = Doubtful::Other(reading);
-                let (class, minor) = (class(component, self.owners), &mut Vec::new());
+                let ((class, _), minor) = (class(component, self.owners), &mut Vec::new());
                 let resumed = uid.is_some_and(|uid| resumed.contains(uid));
                 match event(component, class, zones, &mut budget, minor, resumed) {
                     Ok(entry) => again.add(uid, entry),
@@ -138,7 +138,9 @@ impl Reader<'_> {
             root.descendants(&mut all);
             items.extend(all.into_iter().filter_map(|component| {
                 let uid = component.first("UID").map(|uid| uid.value.as_str()).filter(|uid| !uid.is_empty());
-                let own = !self.keep_own && uid.is_some_and(|uid| uid.ends_with(OWN_UID_SUFFIX));
+                // Two UIDs are two events that became one.
+                let ours = component.all("UID").all(|uid| uid.value.ends_with(OWN_UID_SUFFIX));
+                let own = !self.keep_own && uid.is_some() && ours;
                 let read = ["VEVENT", "VFREEBUSY", "VAVAILABILITY"].iter().any(|name| component.is(name));
                 (read && !own).then_some(Item { calendar, component, uid })
             }));
@@ -169,7 +171,8 @@ impl Reader<'_> {
                         found.readings = found.readings.max(doubt.open());
                     }
                 }
-                let class = class(component, self.owners);
+                let (class, second) = class(component, self.owners);
+                minor.extend(second);
                 let resumed = uid.is_some_and(|uid| resumed.contains(uid));
                 event(component, class, zones, budget, &mut minor, resumed).map(|entry| {
                     if let Entry::Master(event) = &entry {
@@ -232,7 +235,7 @@ fn resumed<'c>(items: &[Item<'c>], owners: Option<&Owners>) -> HashSet<&'c str> 
     let blocks = |component: &Component| {
         component.is("VEVENT")
             && component.first("RECURRENCE-ID").is_some_and(is_onward)
-            && class(component, owners) != Class::Free
+            && class(component, owners).0 != Class::Free
     };
     items.iter().filter(|item| blocks(item.component)).filter_map(|item| item.uid).collect()
 }
@@ -245,6 +248,10 @@ pub(super) fn event(
     minor: &mut Vec<Wrong>,
     resumed: bool,
 ) -> Result<Entry, Wrong> {
+    // Two events may have become one, of which only the other is free.
+    if class == Class::Free {
+        ONCE.into_iter().try_for_each(|name| once(component, name).map(drop))?;
+    }
     let id = component.first("RECURRENCE-ID");
     if class == Class::Free && !(resumed && id.is_none()) {
         // It blocks no time, so its faults harm nobody; but it may free one occurrence.
@@ -256,6 +263,7 @@ pub(super) fn event(
     if let Some(fault) = &component.fault {
         return Err(fault.clone());
     }
+    ONCE.into_iter().try_for_each(|name| once(component, name).map(drop))?;
     let start =
         once(component, "DTSTART")?.ok_or_else(|| (component.line, "event without DTSTART".to_owned()))?;
     let start = when(start, &start.value, zones)?;
@@ -289,11 +297,17 @@ fn change(component: &Component, property: &Property, id: When, event: Option<Ev
     Override { line: property.line, id, onward: is_onward(property), sequence, event }
 }
 
+/// What an event says once, or else it is two that became one.
+const ONCE: [&str; 5] = ["UID", "RECURRENCE-ID", "DTSTART", "DTEND", "DURATION"];
+
 /// The property `name`; an error if it is there twice and says two things.
-fn once<'c>(component: &'c Component, name: &str) -> Result<Option<&'c Property>, Wrong> {
+pub(super) fn once<'c>(component: &'c Component, name: &str) -> Result<Option<&'c Property>, Wrong> {
     let first = component.first(name);
-    match component.all(name).find(|other| first.is_some_and(|first| first.value != other.value)) {
-        Some(other) => Err((other.line, format!("second {name} in one event"))),
+    let differs = |other: &&Property| {
+        first.is_some_and(|first| first.value != other.value || first.param("TZID") != other.param("TZID"))
+    };
+    match component.all(name).find(differs) {
+        Some(other) => Err((other.line, format!("second {name} in one {}", component.word()))),
         None => Ok(first),
     }
 }

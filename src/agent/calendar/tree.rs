@@ -85,6 +85,11 @@ impl Component {
         self.name.eq_ignore_ascii_case(name)
     }
 
+    /// What to call it.
+    pub fn word(&self) -> &'static str {
+        if self.is("VAVAILABILITY") || self.is("AVAILABLE") { "availability" } else { "event" }
+    }
+
     /// The first property `name`, if there is one.
     pub fn first(&self, name: &str) -> Option<&Property> {
         self.all(name).next()

@@ -115,3 +115,66 @@ fn a_freebusy_that_cannot_be_read_is_told() {
         format!("{zone}BEGIN:VFREEBUSY\nFREEBUSY;TZID=Europe/Berlin:20260105T090000/PT1H\nEND:VFREEBUSY");
     assert_eq!(unknown(&calendar(&doubtful)), ["20250101-20280101"]);
 }
+
+#[test]
+fn of_two_words_on_whether_it_blocks_the_one_that_does_counts() {
+    let span = "DTSTART:20260105T100000Z\nDURATION:PT1H";
+    for (one, other) in [
+        ("STATUS:CANCELLED", "STATUS:CONFIRMED"),
+        ("STATUS:CANCELLED", "STATUS:X-NEW"),
+        ("TRANSP:TRANSPARENT", "TRANSP:OPAQUE"),
+        ("STATUS:TENTATIVE", "STATUS:CONFIRMED"),
+    ] {
+        for (line, two) in [(7, format!("{one}\n{other}")), (7, format!("{other}\n{one}"))] {
+            let text = event(&format!("SUMMARY:x\n{span}\n{two}"));
+            assert_eq!(busy(&text), ["0105T1000-0105T1100"], "{two}");
+            let name = one.split(':').next().unwrap();
+            let line = line + 1;
+            assert_eq!(
+                told(&text),
+                [format!("alice.ics:{line}: second {name} in one event: the one that blocks counts")]
+            );
+        }
+    }
+    for same in ["STATUS:CANCELLED\nSTATUS:cancelled", "TRANSP:TRANSPARENT\nTRANSP:TRANSPARENT-CONFLICT"] {
+        let text = event(&format!("{span}\n{same}"));
+        assert_eq!((busy(&text), told(&text)), (vec![], vec![]), "{same}");
+    }
+    let outlook = event(&format!("{span}\nX-MICROSOFT-CDO-BUSYSTATUS:FREE\nX-MICROSOFT-CDO-BUSYSTATUS:OOF"));
+    let outlook = Calendar::parse_of("alice.ics", &outlook, &[]).unwrap();
+    let found = outlook.busy(range("20260101", "20260301"), &TimeZone::UTC).unwrap();
+    assert_eq!((show(&found.unavailable).len(), outlook.problem_count()), (1, 1));
+}
+
+#[test]
+fn two_events_that_became_one_are_not_free() {
+    // END and BEGIN are lost between them.
+    for second in ["TRANSP:OPAQUE", "X-A:b"] {
+        let text = event(&format!(
+            "UID:1\nDTSTART:20260105T100000Z\nDURATION:PT1H\nTRANSP:TRANSPARENT
+             UID:2\nDTSTART:20260106T100000Z\nDURATION:PT1H\n{second}"
+        ));
+        assert_eq!(unknown(&text), ["20250101-20280101"], "{second}");
+        assert!(
+            told(&text).contains(&"alice.ics:8: second UID in one event".to_owned()),
+            "{:?}",
+            told(&text)
+        );
+    }
+    let text = event(
+        "DTSTART;TZID=America/New_York:20260105T090000\nDTSTART;TZID=Europe/Berlin:20260105T090000\nDURATION:PT1H",
+    );
+    assert_eq!(unknown(&text), ["20260104-20260107"]);
+    assert_eq!(told(&text), ["alice.ics:5: second DTSTART in one event"]);
+    let same = event("UID:1\nUID:1\nDTSTART:20260105T100000Z\nDTSTART:20260105T100000Z\nDURATION:PT1H");
+    assert_eq!((busy(&same).len(), told(&same)), (1, vec![]));
+    // Not even if the first is one of ours.
+    let ours = event("UID:0190@quorate\nDTSTART:20260105T100000Z\nDURATION:PT1H\nUID:2");
+    assert_eq!(unknown(&ours), ["20260104-20260107"]);
+    // It is not available either.
+    let text = calendar(
+        "BEGIN:VAVAILABILITY\nDTSTART:20260105T000000Z\nDTEND:20260106T000000Z
+         BEGIN:AVAILABLE\nUID:1\nUID:2\nDTSTART:20260105T100000Z\nDURATION:PT1H\nEND:AVAILABLE\nEND:VAVAILABILITY",
+    );
+    assert_eq!(show(&query(&text, "UTC", "20260101", "20260301").unavailable), ["0105T0000-0106T0000"]);
+}
