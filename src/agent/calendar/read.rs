@@ -250,6 +250,9 @@ pub(super) fn event(
 ) -> Result<Entry, Wrong> {
     // Two events may have become one, of which only the other is free.
     if class == Class::Free {
+        if let Some(fault) = component.fault.as_ref().filter(|_| component.torn) {
+            return Err(fault.clone());
+        }
         ONCE.into_iter().try_for_each(|name| once(component, name).map(drop))?;
     }
     let id = component.first("RECURRENCE-ID");

@@ -178,3 +178,36 @@ fn two_events_that_became_one_are_not_free() {
     );
     assert_eq!(show(&query(&text, "UTC", "20260101", "20260301").unavailable), ["0105T0000-0106T0000"]);
 }
+
+#[test]
+fn a_broken_line_is_no_end_of_the_line_before() {
+    let span = "SUMMARY:Standup\nDTSTART:20260105T100000Z\nDURATION:PT1H\nDESCRIPTION:one";
+    for broken in [
+        "RRULE :FREQ=DAILY;COUNT=3",
+        "rrule\t:FREQ=DAILY",
+        "RRULE",
+        "RRULE=FREQ=DAILY",
+        "RDATE ;X=1:20260106T100000Z",
+    ] {
+        let text = event(&format!("{span}\n{broken}\nLOCATION:x"));
+        assert_eq!(unknown(&text), ["20250101-20280101"], "{broken}");
+        let words = format!("alice.ics:8: unreadable line '{}'", broken.replace('\t', "?"));
+        assert_eq!(told(&text), [words]);
+    }
+    // Text that was broken without a blank, as some producers do it, is no property.
+    for text in ["and so on", "Status of it", "RRULES:", "Duration about an hour", "STATUSES are three"] {
+        let text = event(&format!("{span}\n{text}\nLOCATION:x"));
+        assert_eq!((busy(&text).len(), told(&text)), (1, vec![]), "{text}");
+    }
+    // An END or BEGIN that is lost that way ends the event for nobody.
+    let two = "BEGIN:VEVENT\nUID:1\nDTSTART:20260105T100000Z\nTRANSP:TRANSPARENT\nEND :VEVENT\n\
+        BEGIN :VEVENT\nDURATION:PT1H\nEND:VEVENT";
+    assert_eq!(unknown(&calendar(two)), ["20250101-20280101"]);
+    // Right behind a BEGIN as well; and an alarm's faults are nobody's.
+    assert_eq!(
+        told(&event("DTSTART :20260105T100000Z")),
+        ["alice.ics:4: unreadable line 'DTSTART :20260105T100000Z'"]
+    );
+    let alarm = event(&format!("{span}\nBEGIN:VALARM\nTRIGGER:-PT5M\nDURATION :PT1H\nEND:VALARM"));
+    assert_eq!((busy(&alarm).len(), told(&alarm)), (1, vec![]));
+}
