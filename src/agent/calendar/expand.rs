@@ -157,7 +157,7 @@ impl Query<'_> {
         // `own` is the length of an RDATE that is a period.
         let add = |found: &mut Busy, range: TimeRange, start: When, span: Span, own: bool| {
             let at = start.instant(home);
-            if except.has(&start, at) || replaced.has(&start, at) {
+            if start.local < event.since || except.has(&start, at) || replaced.has(&start, at) {
                 return;
             }
             let begun = onward.partition_point(|onward| onward.from <= at);

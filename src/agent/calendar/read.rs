@@ -1,9 +1,10 @@
 //! From components to events: what blocks time, when, and how it recurs.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::rc::Rc;
 
-use chrono::TimeDelta;
+use chrono::{NaiveDateTime, TimeDelta};
 use jiff::tz::TimeZone;
 
 use super::available::Availability;
@@ -19,7 +20,7 @@ use super::{
     CalendarError, MAX_DATES_PER_FILE, MAX_DEAD_RULES, MAX_RULES_PER_EVENT, MAX_STEPS_PER_FILE,
     OWN_UID_SUFFIX,
 };
-use crate::core::recurrence::{MAX_FIRST_STEPS, Rule, RuleError, Steps};
+use crate::core::recurrence::{Dated, MAX_FIRST_STEPS, Rule, RuleError, Steps};
 use crate::core::time::TimeRange;
 
 /// A reason and the line it is about.
@@ -69,6 +70,14 @@ struct Item<'c> {
     uid: Option<&'c str>,
 }
 
+/// What is known of the series of a file before they are read.
+struct Facts<'c> {
+    /// Those that block from some occurrence on, whatever they did before.
+    resumed: HashSet<&'c str>,
+    /// Those of which there is more than some occurrences.
+    masters: HashSet<&'c str>,
+}
+
 /// What was read of a file, and what is to be read again.
 #[derive(Default)]
 struct Found<'c> {
@@ -90,10 +99,10 @@ impl Reader<'_> {
         zones: &mut ZoneBook<'_>,
     ) -> (Vec<Series>, Vec<Availability>) {
         let items = self.items(roots);
-        let resumed = resumed(&items, self.owners);
+        let facts = Facts { resumed: resumed(&items, self.owners), masters: masters(&items) };
         let mut budget =
             Budget { steps: Steps::new(MAX_STEPS_PER_FILE), dead: 0, dates: Steps::new(MAX_DATES_PER_FILE) };
-        let found = self.read(&items, &resumed, zones, &mut budget);
+        let found = self.read(&items, &facts, zones, &mut budget);
         let mut series = found.groups.all;
         let first = series.len();
         // What is in a doubtful zone blocks the time of all readings.
@@ -108,11 +117,9 @@ impl Reader<'_> {
                     continue;
                 }
                 zones.doubtful = Doubtful::Other(reading);
-                let ((class, _), minor) = (class(component, self.owners), &mut Vec::new());
-                let resumed = uid.is_some_and(|uid| resumed.contains(uid));
-                match event(component, class, zones, &mut budget, minor, resumed) {
-                    Ok(entry) => again.add(uid, entry),
-                    Err(wrong) => self.tell(wrong, Some(may_block(component))),
+                let (tools, minor) = ((&mut *zones, &mut budget), &mut Vec::new());
+                if let Err(wrong) = self.event(item, &facts, tools, &mut again, minor) {
+                    self.tell(wrong, Some(may_block(component)));
                 }
                 zones.doubtful = Doubtful::First;
             }
@@ -152,34 +159,26 @@ impl Reader<'_> {
     fn read<'c>(
         &mut self,
         items: &[Item<'c>],
-        resumed: &HashSet<&str>,
+        facts: &Facts<'_>,
         zones: &mut ZoneBook<'_>,
         budget: &mut Budget,
     ) -> Found<'c> {
         let mut found = Found::default();
         let mut told = BTreeMap::new();
-        for Item { calendar, component, uid } in items {
-            let (component, uid) = (*component, *uid);
-            zones.enter(*calendar);
+        for item in items {
+            let component = item.component;
+            zones.enter(item.calendar);
             // What only makes the person busier than they are.
             let mut minor = Vec::new();
             let read = if component.is("VEVENT") {
                 for doubt in doubts(component, zones) {
                     told.extend(doubt.doubts.iter().map(|doubt| doubt.wrong.clone()));
                     if doubt.open() > 0 {
-                        found.doubtful.insert(uid.unwrap_or_default());
+                        found.doubtful.insert(item.uid.unwrap_or_default());
                         found.readings = found.readings.max(doubt.open());
                     }
                 }
-                let (class, second) = class(component, self.owners);
-                minor.extend(second);
-                let resumed = uid.is_some_and(|uid| resumed.contains(uid));
-                event(component, class, zones, budget, &mut minor, resumed).map(|entry| {
-                    if let Entry::Master(event) = &entry {
-                        minor.extend(until_a_date(component, event, budget));
-                    }
-                    found.groups.add(uid, entry);
-                })
+                self.event(item, facts, (&mut *zones, &mut *budget), &mut found.groups, &mut minor)
             } else {
                 // Whoever is available at one of two times may be busy at the right one.
                 zones.doubtful = Doubtful::Refused;
@@ -207,6 +206,46 @@ impl Reader<'_> {
         found
     }
 
+    /// Reads an event into `groups`.
+    fn event<'c>(
+        &self,
+        item: &Item<'c>,
+        facts: &Facts<'_>,
+        (zones, budget): (&mut ZoneBook<'_>, &mut Budget),
+        groups: &mut Groups<'c>,
+        minor: &mut Vec<Wrong>,
+    ) -> Result<(), Wrong> {
+        let (component, uid) = (item.component, item.uid);
+        let (class, second) = class(component, self.owners);
+        minor.extend(second);
+        let resumed = uid.is_some_and(|uid| facts.resumed.contains(uid));
+        let entry = event(component, class, zones, budget, minor, resumed)?;
+        match &entry {
+            Entry::Master(event) => minor.extend(until_a_date(component, event, budget)),
+            Entry::Override(Override { line, event: Some(one), onward, .. })
+                if !uid.is_some_and(|uid| facts.masters.contains(uid)) =>
+            {
+                let rule = ["RRULE", "RDATE"].into_iter().find_map(|name| component.first(name));
+                if let Some(rule) = rule {
+                    let mut all = one.clone();
+                    recurrence(component, &mut all, zones, budget, minor)?;
+                    // What is over is one occurrence, as other programs have it, and books nobody.
+                    all.since = doubted_years().start.naive_utc();
+                    if goes_on(&all, budget) {
+                        let what = "an occurrence of a series that is not there recurs itself";
+                        minor.push((rule.line, format!("{what}: all that it names block")));
+                        groups.add(None, Entry::Master(all));
+                    }
+                } else if *onward {
+                    return Err((*line, "all that follow, of a series that is not there".to_owned()));
+                }
+            }
+            _ => {}
+        }
+        groups.add(uid, entry);
+        Ok(())
+    }
+
     /// Notes what is wrong, and the time that it may block.
     fn tell(&mut self, (line, reason): Wrong, unknown: Option<TimeRange>) {
         self.problems.add(CalendarError::new(self.file, line, reason), unknown);
@@ -227,6 +266,12 @@ fn doubts(component: &Component, zones: &mut ZoneBook<'_>) -> Vec<Rc<Resolved>> 
     let end = end.and_then(|end| local_time(&end.value).ok());
     let over = !repeats && end.is_none_or(|(end, ..)| end.and_utc() < doubted_years().start);
     if over { Vec::new() } else { all }
+}
+
+/// The UIDs of series whose first event is there.
+fn masters<'c>(items: &[Item<'c>]) -> HashSet<&'c str> {
+    let whole = |component: &Component| component.is("VEVENT") && component.first("RECURRENCE-ID").is_none();
+    items.iter().filter(|item| whole(item.component)).filter_map(|item| item.uid).collect()
 }
 
 /// The UIDs of series that block time from some occurrence on (RANGE=THISANDFUTURE), whatever they did before: when
@@ -271,8 +316,7 @@ pub(super) fn event(
         once(component, "DTSTART")?.ok_or_else(|| (component.line, "event without DTSTART".to_owned()))?;
     let start = when(start, &start.value, zones)?;
     let length = length_of(component, &start, zones)?;
-    let mut event =
-        Event { line: component.line, class, start, length, rules: vec![], extra: vec![], except: vec![] };
+    let mut event = Event::once(component.line, class, start, length);
     // What has a RECURRENCE-ID is one occurrence, whatever rules it repeats from its master.
     Ok(match id {
         None => {
@@ -433,8 +477,27 @@ fn recurrence(
     Ok(())
 }
 
-/// Steps that looking for what recurs on the day of an UNTIL takes at most.
-const MAX_STEPS_PER_DAY: usize = 1_000;
+/// Steps that looking for an occurrence in a doubtful time takes at most.
+const MAX_STEPS_TO_TELL: usize = 1_000;
+
+/// Whether a rule names a time in `range`, or may.
+fn may_name(rule: &Dated, range: Range<NaiveDateTime>, budget: &mut Budget) -> bool {
+    let mut steps = budget.steps.split(MAX_STEPS_TO_TELL);
+    let mut named = false;
+    let until = rule.until_in(|utc| utc).filter(|_| rule.until_day().is_none());
+    let looked = rule.expand(until, range, &mut steps, |_| {
+        named = true;
+        false
+    });
+    budget.steps.give_back(steps);
+    named || looked.is_err()
+}
+
+/// Whether something of an event is not over.
+fn goes_on(event: &Event, budget: &mut Budget) -> bool {
+    event.extra.iter().any(|(start, _)| start.local >= event.since)
+        || event.rules.iter().any(|rule| may_name(rule, event.since..NaiveDateTime::MAX, budget))
+}
 
 /// An UNTIL that is a date where DTSTART has a time (RFC 5545, section 3.3.10, allows none) is its midnight to other
 /// programs. If the rule names a time on that day, whoever wrote it may have meant the whole of it: it blocks, and is told.
@@ -442,18 +505,11 @@ fn until_a_date(component: &Component, event: &Event, budget: &mut Budget) -> Op
     let rules = component.all("RRULE").zip(&event.rules).filter(|_| !event.start.is_date);
     let dates = rules.filter_map(|(property, rule)| Some((property, rule, rule.until_day()?)));
     for (property, rule, day) in dates.filter(|(.., day)| is_doubtful(*day)) {
-        let begin = day.and_time(chrono::NaiveTime::MIN);
+        let begin = NaiveDateTime::from(day) + TimeDelta::seconds(1);
         // A day in UTC may be the owner's too, wherever they are.
         let hours = if matches!(event.start.zone, Zone::Utc) { 36 } else { 24 };
         let Some(end) = begin.checked_add_signed(TimeDelta::hours(hours)) else { continue };
-        let mut steps = budget.steps.split(MAX_STEPS_PER_DAY);
-        let mut recurs = false;
-        let looked = rule.expand(None, begin..end, &mut steps, |at| {
-            recurs = at > begin;
-            !recurs
-        });
-        budget.steps.give_back(steps);
-        if recurs || looked.is_err() {
+        if may_name(rule, begin..end, budget) {
             let what = "where DTSTART has a time: what recurs on that day blocks as well";
             return Some((property.line, format!("UNTIL is the date {day} {what}")));
         }
@@ -501,8 +557,7 @@ fn free_busy(
             let (start, length) = period(property, text, zones, &Zone::Floating)?;
             let length =
                 length.ok_or_else(|| (property.line, format!("'{}' is no period", excerpt(text))))?;
-            let (rules, extra, except) = (vec![], vec![], vec![]);
-            events.push(Event { line: property.line, class, start, length, rules, extra, except });
+            events.push(Event::once(property.line, class, start, length));
         }
     }
     Ok(events)

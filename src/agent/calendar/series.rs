@@ -13,7 +13,7 @@ use super::value::{Length, When};
 use crate::core::recurrence::{Dated, GaveUpAt, Steps};
 
 /// A component that takes time, perhaps repeatedly.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Event {
     pub line: usize,
     pub class: Class,
@@ -24,6 +24,8 @@ pub(super) struct Event {
     pub extra: Vec<(When, Option<Length>)>,
     /// EXDATE: starts that are left out.
     pub except: Vec<When>,
+    /// What starts before this, on its own clock, does not count.
+    pub since: NaiveDateTime,
 }
 
 /// One occurrence (or all from one on) that differs from its master.
@@ -136,6 +138,12 @@ impl Series {
 }
 
 impl Event {
+    /// What happens once.
+    pub fn once(line: usize, class: Class, start: When, length: Length) -> Self {
+        let (rules, extra, except, since) = (vec![], vec![], vec![], NaiveDateTime::MIN);
+        Self { line, class, start, length, rules, extra, except, since }
+    }
+
     /// When it begins and ends at the outside, with slack for the zones.
     fn span(&self) -> (NaiveDateTime, Option<NaiveDateTime>) {
         let starts = || self.extra.iter().map(|(start, _)| start.local).chain([self.start.local]);

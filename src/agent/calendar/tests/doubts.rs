@@ -211,3 +211,32 @@ fn a_broken_line_is_no_end_of_the_line_before() {
     let alarm = event(&format!("{span}\nBEGIN:VALARM\nTRIGGER:-PT5M\nDURATION :PT1H\nEND:VALARM"));
     assert_eq!((busy(&alarm).len(), told(&alarm)), (1, vec![]));
 }
+
+#[test]
+fn an_occurrence_without_its_series_that_recurs_blocks_both_readings() {
+    let text = event(
+        "UID:9\nRECURRENCE-ID:20260112T090000Z\nDTSTART:20260112T100000Z\nDURATION:PT1H\nRRULE:FREQ=DAILY;COUNT=3",
+    );
+    assert_eq!(busy(&text), ["0112T1000-0112T1100", "0113T1000-0113T1100", "0114T1000-0114T1100"]);
+    assert_eq!(
+        told(&text),
+        ["alice.ics:8: an occurrence of a series that is not there recurs itself: all that it names block"]
+    );
+    // What is over is one occurrence, to which the shared cases hold us; if it goes on, that counts from now on.
+    let old = text.replace("2026", "2016");
+    assert_eq!((query(&old, "UTC", "20160101", "20170101").busy.len(), told(&old)), (1, vec![]));
+    let endless = old.replace(";COUNT=3", "");
+    assert_eq!(query(&endless, "UTC", "20160101", "20170101").busy.len(), 1);
+    assert_eq!((busy(&endless).len(), told(&endless).len()), (59, 1));
+    // All that follow, of a series that nobody knows.
+    let onward = event(
+        "UID:9\nRECURRENCE-ID;RANGE=THISANDFUTURE:20260112T090000Z\nDTSTART:20260112T100000Z\nDURATION:PT1H",
+    );
+    assert_eq!(unknown(&onward), ["20260111-20280101"]);
+    // With its series it is one occurrence, whatever rules it repeats.
+    let master = "BEGIN:VEVENT\nUID:9\nDTSTART:20260111T090000Z\nDURATION:PT1H\nRRULE:FREQ=DAILY;COUNT=3\nEND:VEVENT\n";
+    let inner = text.split("\r\n").filter(|line| !line.contains("VCALENDAR")).collect::<Vec<_>>().join("\n");
+    let whole = calendar(&format!("{master}{inner}"));
+    assert_eq!(busy(&whole), ["0111T0900-0111T1000", "0112T1000-0112T1100", "0113T0900-0113T1000"]);
+    assert_eq!(told(&whole), [""; 0]);
+}
