@@ -201,6 +201,11 @@ impl Calendar {
         self.problems.list.len() + self.problems.more
     }
 
+    /// Whether its problems leave any time unknown; if not, they only make the participant busier than they are.
+    pub fn leaves_unknown(&self) -> bool {
+        !self.problems.unknown().is_empty()
+    }
+
     /// A problem that makes `range` unknown, if there is one.
     pub fn problem_in(&self, range: TimeRange) -> Option<&CalendarError> {
         if !self.problems.unknown().iter().any(|unknown| unknown.overlaps(&range)) {
