@@ -63,6 +63,8 @@ pub const MAX_RULES_PER_EVENT: usize = 16;
 pub const MAX_DATES_PER_FILE: usize = 500_000;
 /// How far ahead of the queries busy time is worked out.
 pub const PREPARED: chrono::TimeDelta = chrono::TimeDelta::weeks(52);
+/// When less than this is left of it, it is worked out again.
+pub const PREPARED_AT_LEAST: chrono::TimeDelta = chrono::TimeDelta::weeks(48);
 /// Rules in one file that may turn out never to match; each of them costs a long look.
 pub const MAX_DEAD_RULES: usize = 4;
 
@@ -239,10 +241,11 @@ impl Calendar {
         Ok(all.merged())
     }
 
-    /// Works out the busy time of [`PREPARED`] from `now` on, so that no query waits for it. What takes too much work is
-    /// told by the queries that touch it.
+    /// Works out the busy time of [`PREPARED`] from `now` on, so that no query waits for it; what is known of it already
+    /// costs nothing. What takes too much work is told by the queries that touch it.
     pub fn prepare(&self, now: Instant, zone: &TimeZone) {
         let ahead = TimeRange { start: now, end: now.checked_add_signed(PREPARED).unwrap_or(now) };
+        self.cache.work_ahead(ahead);
         self.busy(ahead, zone).ok();
     }
 
