@@ -444,6 +444,8 @@ fn recurrence(
         budget.few_dead(property)?;
         event.rules.push(rule);
     }
+    // Told once: a long list may be of the wrong type from its first date to its last.
+    let mut doubt = None;
     'dates: for property in component.all("EXDATE") {
         for text in property.values() {
             if let Err(wrong) = budget.date(property) {
@@ -454,14 +456,16 @@ fn recurrence(
             match when(property, text, zones) {
                 Ok(at) => {
                     let mark = at.marking(&event.start);
-                    let doubt = mark.doubt("EXDATE", &event.start).filter(|_| is_doubtful(mark.local.date()));
-                    minor.extend(doubt.map(|reason| (property.line, reason)));
+                    if doubt.is_none() && is_doubtful(mark.local.date()) {
+                        doubt = mark.doubt("EXDATE", &event.start).map(|reason| (property.line, reason));
+                    }
                     event.except.push(mark);
                 }
                 Err(wrong) => minor.push(wrong),
             }
         }
     }
+    minor.extend(doubt);
     for property in component.all("RDATE") {
         for text in property.values() {
             budget.date(property)?;
