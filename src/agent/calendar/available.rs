@@ -107,7 +107,7 @@ impl Availability {
     /// The part of `range` that it is about.
     fn covers(&self, range: TimeRange, home: &TimeZone) -> Option<TimeRange> {
         let start = self.from.as_ref().map(|from| from.instant(home));
-        let end = self.until.as_ref().map(|(at, length)| Span::of(length, at, home).end(at, home));
+        let end = self.until.as_ref().map(|(at, length)| Span::of(length, at, home).end(at, home, true));
         let covered = TimeRange { start: start.unwrap_or(range.start), end: end.unwrap_or(range.end) };
         covered.intersection(&range)
     }

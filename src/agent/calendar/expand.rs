@@ -34,8 +34,16 @@ pub(super) struct TooMuchWork;
 /// A length as one query sees it.
 #[derive(Clone, Copy)]
 pub(super) enum Span {
-    Nominal { days: i64, seconds: i64 },
-    Exact(TimeDelta),
+    Nominal {
+        days: i64,
+        seconds: i64,
+    },
+    /// As long as the first, and on its wall clock until the same hour, if DTEND is on it: what blocks does so until the
+    /// later of the two.
+    Exact {
+        length: TimeDelta,
+        civil: Option<TimeDelta>,
+    },
 }
 
 impl Span {
@@ -43,7 +51,10 @@ impl Span {
         match length {
             Length::Nominal { days, seconds } => Self::Nominal { days: *days, seconds: *seconds },
             // A gap may swallow more than a short event has; it never turns one around.
-            Length::Until(end) => Self::Exact((end.instant(home) - start.instant(home)).abs()),
+            Length::Until(end) => Self::Exact {
+                length: (end.instant(home) - start.instant(home)).abs(),
+                civil: start.zone.shows_with(&end.zone).then(|| end.local - start.local),
+            },
         }
     }
 
@@ -51,23 +62,29 @@ impl Span {
         self.at_most().is_zero()
     }
 
+    /// Its length, but for a change of clocks while it lasts.
     fn at_most(self) -> TimeDelta {
         match self {
             Self::Nominal { days, seconds } => TimeDelta::days(days) + TimeDelta::seconds(seconds),
-            Self::Exact(length) => length,
+            Self::Exact { length, civil } => civil.map_or(length, |civil| length.max(civil)),
         }
     }
 
-    pub fn end(self, start: &When, home: &TimeZone) -> DateTime<Utc> {
+    /// When what starts so ends: of two readings at the later one if `latest`.
+    pub fn end(self, start: &When, home: &TimeZone, latest: bool) -> DateTime<Utc> {
         let local = |days| start.local.checked_add_signed(TimeDelta::days(days)).unwrap_or(start.local);
         let (from, length) = match self {
             Self::Nominal { days: 0, seconds } => (start.instant(home), TimeDelta::seconds(seconds)),
             Self::Nominal { days, seconds } => {
                 (start.zone.instant(local(days), home), TimeDelta::seconds(seconds))
             }
-            Self::Exact(length) => (start.instant(home), length),
+            Self::Exact { length, .. } => (start.instant(home), length),
         };
-        from.checked_add_signed(length).unwrap_or(DateTime::<Utc>::MAX_UTC)
+        let end = from.checked_add_signed(length).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let Self::Exact { civil: Some(civil), .. } = self else { return end };
+        let Some(local) = start.local.checked_add_signed(civil) else { return end };
+        let by_clock = start.zone.instant(local, home);
+        if latest { end.max(by_clock) } else { end.min(by_clock).max(from) }
     }
 }
 
@@ -171,7 +188,7 @@ impl Query<'_> {
                     (to.class, When { local, ..start }, if own && longer == guess { span } else { *later })
                 }
             };
-            let (at, end) = (start.instant(home), span.end(&start, home));
+            let (at, end) = (start.instant(home), span.end(&start, home, guess));
             found.block(class, range, at, end);
         };
         add(&mut self.found, self.range, event.start.clone(), span, false);

@@ -37,6 +37,16 @@ impl Zone {
         }
     }
 
+    /// Whether both are the same wall clock, that may be put on and back.
+    pub fn shows_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Floating, Self::Floating) => true,
+            (Self::Named(zone), Self::Named(other)) => zone == other,
+            (Self::Custom(zone), Self::Custom(other)) => Arc::ptr_eq(zone, other),
+            _ => false,
+        }
+    }
+
     /// Instant to local time.
     pub fn local(&self, instant: DateTime<Utc>, home: &TimeZone) -> NaiveDateTime {
         let offset = self.offset(instant, home);

@@ -135,3 +135,24 @@ fn a_day_that_is_left_out_of_times_in_utc_is_the_same_day_everywhere() {
     );
     assert_eq!(show(&query(&available, "UTC", "20260101", "20260301").unavailable), ["0105T0000-0109T0000"]);
 }
+
+#[test]
+fn a_shift_ends_at_the_later_of_its_length_and_its_hour() {
+    // The first night is an hour short in Berlin, and the second is as long as the wall clock says.
+    let text = event(
+        "DTSTART;TZID=Europe/Berlin:20260328T220000\nDTEND;TZID=Europe/Berlin:20260329T060000\nRRULE:FREQ=WEEKLY;COUNT=2",
+    );
+    let found = show(&query(&text, "UTC", "20260301", "20260501").busy);
+    assert_eq!(found, ["0328T2100-0329T0400", "0404T2000-0405T0400"]);
+    // The other way round: a night of eight hours ends an hour later by its length.
+    let text = text.replace("20260328", "20260321").replace("20260329", "20260322");
+    let found = show(&query(&text, "UTC", "20260301", "20260501").busy);
+    assert_eq!(found, ["0321T2100-0322T0500", "0328T2100-0329T0500"]);
+    // Who is available so is available for the shorter of the two.
+    let available = calendar(
+        "BEGIN:VAVAILABILITY\nDTSTART:20260404T200000Z\nDTEND:20260405T060000Z\nBEGIN:AVAILABLE\nUID:1
+         DTSTART;TZID=Europe/Berlin:20260328T220000\nDTEND;TZID=Europe/Berlin:20260329T060000
+         RRULE:FREQ=WEEKLY\nEND:AVAILABLE\nEND:VAVAILABILITY",
+    );
+    assert_eq!(show(&query(&available, "UTC", "20260401", "20260501").unavailable), ["0405T0300-0405T0600"]);
+}
