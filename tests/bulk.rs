@@ -158,7 +158,7 @@ fn kinds() -> Vec<Kind> {
                 )
                 .into()
             },
-            Read { problems: 0, words: "", busy: Some(3) },
+            Read { problems: 1, words: "EXDATE is a date where DTSTART is in UTC", busy: Some(3) },
         ),
         (
             "100,000 EXDATEs, each a property",

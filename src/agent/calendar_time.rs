@@ -81,6 +81,25 @@ impl Loaded {
         })
     }
 
+    /// As [`Loaded::degraded`], with what it means until it is mended.
+    pub(super) fn degraded_and_so(&self, unreadable: Unreadable) -> Option<String> {
+        let degraded = self.degraded()?;
+        let unknown = self.calendar.as_ref().is_ok_and(|calendar| calendar.leaves_unknown());
+        Some(match unreadable {
+            _ if !unknown => {
+                format!("{degraded}; no time is unknown, the participant may be busier than they are")
+            }
+            Unreadable::Unknown => {
+                format!(
+                    "{degraded}; queries about the time that it may block are declined until it is mended"
+                )
+            }
+            Unreadable::Busy => {
+                format!("{degraded}; the time that it may block counts as busy until it is mended")
+            }
+        })
+    }
+
     fn zone(&self) -> Option<(String, TimeZone)> {
         let name = self.calendar.as_ref().ok()?.zone()?;
         Some((name.to_owned(), calendar::known_zone(name)?))
@@ -292,6 +311,18 @@ mod tests {
         assert_eq!(degraded.problem(), None);
         assert_eq!(degraded.degraded().as_deref(), Some("alice.ics:13: unknown time zone 'Atlantis'"));
         assert_eq!(loaded(&bad.repeat(3)).degraded().unwrap().split_once(" (").unwrap().1, "and 2 more)");
+        let says = |loaded: &Loaded, unreadable, words| {
+            assert!(loaded.degraded_and_so(unreadable).unwrap().contains(words), "{loaded:?}");
+        };
+        says(&degraded, Unreadable::Unknown, "; queries about the time that it may block are declined until");
+        says(&degraded, Unreadable::Busy, "; the time that it may block counts as busy");
+        // What only makes busier declines nothing.
+        let busier = loaded(&event("DTSTART:20250101T090000Z\r\nDURATION:PT1H\r\nEXDATE:never"));
+        says(
+            &busier,
+            Unreadable::Unknown,
+            "; no time is unknown, the participant may be busier than they are",
+        );
         let (known, touched) = (
             range("2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z"),
             range("2025-06-01T00:00:00Z", "2025-06-02T00:00:00Z"),

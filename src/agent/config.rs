@@ -58,14 +58,14 @@ impl ParticipantConfig {
     }
 
     /// When the participant's own events block time within the range, sorted and merged; the calendar is read anew, as
-    /// an agent would. And whether times without a zone were read as UTC, for want of a zone.
+    /// an agent would. And whether times without a zone were read as UTC, for want of a zone; and what can't be read in it.
     ///
     /// # Errors
     /// What an agent would decline its queries with: nothing is known of the time then.
-    pub fn own_busy(&self, range: TimeRange) -> Result<(Vec<TimeRange>, bool), String> {
+    pub fn own_busy(&self, range: TimeRange) -> Result<(Vec<TimeRange>, bool, Option<String>), String> {
         let loaded = Loaded::read_of(&self.calendar, &self.owners());
         let time = CalendarTime::new(loaded, self.policy()).map_err(|error| error.to_string())?;
-        Ok((time.busy(range, false)?, time.time_zone().is_none()))
+        Ok((time.busy(range, false)?, time.time_zone().is_none(), time.loaded().degraded()))
     }
 
     /// The addresses of the calendar's owner.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use self::trace::Handled;
 use super::calendar::{BookedEvent, render};
-use super::calendar_time::{CalendarTime, Loaded, Unreadable};
+use super::calendar_time::{CalendarTime, Loaded};
 use super::config::ParticipantConfig;
 use super::journal::{JournalError, JournalFile};
 use super::output::Outputs;
@@ -151,9 +151,8 @@ impl Host {
         if let Some(problem) = problem {
             let path = config.calendar.display();
             tracing::error!(participant = %id, %path, "{problem}; queries are declined until it is mended");
-        } else if let Some(degraded) = time.loaded().degraded() {
-            log_degraded(&config, &degraded);
         }
+        log_degraded(&config, time.loaded());
         if time.loaded().calendar.is_ok() && time.time_zone().is_none() {
             tracing::warn!(participant = %id, "no time zone is known: times without one are read as UTC");
         }
@@ -343,9 +342,7 @@ impl Host {
             }
             None => {
                 tracing::info!(participant = %id, events = loaded.events, "the calendar changed");
-                if let Some(degraded) = loaded.degraded() {
-                    log_degraded(&member.config, &degraded);
-                }
+                log_degraded(&member.config, &loaded);
             }
         }
         member.time.replace(loaded);
@@ -574,14 +571,12 @@ fn told(loaded: &Loaded) -> String {
     text.chars().filter(|c| !c.is_control()).take(limits::CALENDAR_PROBLEM_CHARS).collect()
 }
 
-/// Says that a part of a calendar can't be read, and what that means.
-fn log_degraded(config: &ParticipantConfig, degraded: &str) {
+/// Says that a part of a calendar can't be read, if so, and what that means.
+fn log_degraded(config: &ParticipantConfig, loaded: &Loaded) {
     let (participant, path) = (&config.id, config.calendar.display());
-    let meaning = match config.reading.unreadable {
-        Unreadable::Unknown => "queries about the time that it may block are declined until it is mended",
-        Unreadable::Busy => "the time that it may block counts as busy until it is mended",
-    };
-    tracing::warn!(%participant, %path, "the calendar is degraded: {degraded}; {meaning}");
+    if let Some(degraded) = loaded.degraded_and_so(config.reading.unreadable) {
+        tracing::warn!(%participant, %path, "the calendar is degraded: {degraded}");
+    }
 }
 
 fn log_refused(error: &pb::FrameError) {

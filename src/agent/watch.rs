@@ -13,7 +13,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::calendar::{OUTPUT_SUFFIX, calendar_files};
+use super::calendar::{OUTPUT_SUFFIX, PREPARED, PREPARED_AT_LEAST, calendar_files};
 use super::calendar_time::Loaded;
 use super::config::{AgentConfig, ParticipantConfig};
 use super::host::Change;
@@ -63,6 +63,9 @@ struct Watched {
     /// One of the folder's: it may go.
     of_folder: bool,
     reading: Reading,
+    /// As it was handed out, and until when its busy time is worked out ahead.
+    loaded: Loaded,
+    ahead: chrono::DateTime<chrono::Utc>,
 }
 
 /// How a file is read.
@@ -124,9 +127,11 @@ impl Files {
     ) -> Loaded {
         let stamp = Stamp::of(path);
         let loaded = Loaded::read_of(path, &reading.owners);
-        loaded.prepare(reading.zone.as_deref(), self.clock.now().wall);
-        let participant = participant.clone();
-        let watched = Watched { participant, stamp, digest: loaded.digest, of_folder, reading };
+        let now = self.clock.now().wall;
+        loaded.prepare(reading.zone.as_deref(), now);
+        let (participant, digest) = (participant.clone(), loaded.digest);
+        let (loaded_too, ahead) = (loaded.clone(), now.checked_add_signed(PREPARED).unwrap_or(now));
+        let watched = Watched { participant, stamp, digest, of_folder, reading, loaded: loaded_too, ahead };
         self.known.insert(path.to_owned(), watched);
         loaded
     }
@@ -165,6 +170,9 @@ impl Files {
                 // Of a file that can't be read there is no digest; it is told each time that anything about it changes.
                 if loaded.digest.is_none() || loaded.digest != watched.digest {
                     changes.push(Change::Changed(watched.participant, loaded));
+                } else if let Some(known) = self.known.get_mut(&path) {
+                    // The one that answers stays the one that it was.
+                    (known.loaded, known.ahead) = (watched.loaded, watched.ahead);
                 }
             }
         }
@@ -174,6 +182,18 @@ impl Files {
             }
         }
         changes
+    }
+
+    /// Works out ahead what is due again: a file that nobody changes is asked about all the same. How many were.
+    fn prepare_again(&mut self, now: chrono::DateTime<chrono::Utc>) -> usize {
+        let due = self.known.values_mut().filter(|watched| watched.ahead - now < PREPARED_AT_LEAST);
+        let mut prepared = 0;
+        for watched in due {
+            watched.loaded.prepare(watched.reading.zone.as_deref(), now);
+            watched.ahead = now.checked_add_signed(PREPARED).unwrap_or(now);
+            prepared += 1;
+        }
+        prepared
     }
 
     fn appeared(&mut self, path: PathBuf) -> Option<Change> {
@@ -258,6 +278,19 @@ pub(super) async fn run(mut files: Files, commands: mpsc::Sender<Command>) {
         };
         if !changes.is_empty() && commands.send(Command::Calendars(changes)).await.is_err() {
             return;
+        }
+        // After the changes, which somebody may wait for.
+        let prepare = tokio::task::spawn_blocking(move || {
+            let now = files.clock.now().wall;
+            files.prepare_again(now);
+            files
+        });
+        match prepare.await {
+            Ok(back) => files = back,
+            Err(error) => {
+                tracing::error!(%error, "calendar files are no longer watched");
+                return;
+            }
         }
         touched = tokio::select! {
             touched = quiet(&mut events, every) => touched,

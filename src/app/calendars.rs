@@ -16,6 +16,8 @@ pub struct OwnTime {
     pub busy: Result<Vec<TimeRange>, String>,
     /// Whether times without a zone were read as UTC, as the calendar names none.
     pub zoneless: bool,
+    /// What can't be read in the calendar, or may be read in several ways, though it leaves no time of this unknown.
+    pub degraded: Option<String>,
 }
 
 /// The own time of these participants within a range, in their order, from the files of a folder that `quorate agent
@@ -34,8 +36,11 @@ pub fn own_time(folder: &Path, participants: &[String], range: TimeRange) -> Res
             Some(config) => config.own_busy(range),
             None => Err(format!("the folder has no {name}.ics")),
         };
-        let zoneless = matches!(own, Ok((_, true)));
-        OwnTime { participant: name.clone(), busy: own.map(|(busy, _)| busy), zoneless }
+        let (busy, zoneless, degraded) = match own {
+            Ok((busy, zoneless, degraded)) => (Ok(busy), zoneless, degraded),
+            Err(problem) => (Err(problem), false, None),
+        };
+        OwnTime { participant: name.clone(), busy, zoneless, degraded }
     };
     Ok(participants.iter().map(of).collect())
 }
@@ -69,6 +74,10 @@ mod tests {
         assert_eq!((own[0].busy.clone(), own[0].zoneless), (Ok(hour(7)), false));
         assert_eq!((own[1].busy.clone(), own[1].zoneless), (Ok(hour(9)), true));
         assert!(own[2].busy.as_ref().unwrap_err().starts_with("carol.ics:"), "{:?}", own[2]);
+        calendar("erin.ics", "", &nine.replace("DURATION", "EXDATE:never\r\nDURATION"));
+        let erin = own_time(folder.path(), &["erin".to_owned()], range).unwrap().remove(0);
+        assert_eq!((erin.busy, own[1].degraded.as_ref()), (Ok(hour(9)), None));
+        assert_eq!(erin.degraded.as_deref(), Some("erin.ics:7: unreadable date 'never'"));
         assert_eq!(own[3].busy, Err("the folder has no dave.ics".to_owned()));
         assert!(own_time(&folder.path().join("none"), &names, range).unwrap_err().contains("cannot be read"));
     }

@@ -259,13 +259,16 @@ impl View {
             notes.push(format!("the first {shown} attendees are shown; {left} more are not"));
         }
         for own in &self.own {
-            match &own.busy {
-                Err(problem) => notes.push(format!("own events of {}: unknown: {problem}", own.participant)),
-                Ok(_) if own.zoneless => notes.push(format!(
-                    "the calendar of {} names no time zone: times without one are read as UTC",
-                    own.participant
-                )),
-                Ok(_) => {}
+            let whose = &own.participant;
+            if let Err(problem) = &own.busy {
+                notes.push(format!("own events of {whose}: unknown: {problem}"));
+            }
+            if let Some(degraded) = &own.degraded {
+                notes.push(format!("the calendar of {whose} can't be read for certain: {degraded}"));
+            }
+            if own.zoneless {
+                let rest = "names no time zone: times without one are read as UTC";
+                notes.push(format!("the calendar of {whose} {rest}"));
             }
         }
         notes

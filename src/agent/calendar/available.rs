@@ -9,10 +9,11 @@ use super::Busy;
 use super::class::Class;
 use super::expand::{Query, Span, TooMuchWork};
 use super::free::{free_within, merge};
-use super::read::{Budget, Groups, Series, Wrong, event, length_of, when_of};
+use super::read::{Budget, Wrong, event, length_of, once, when_of};
+use super::series::{Groups, Series};
 use super::tree::Component;
 use super::value::{Length, When};
-use super::zones::ZoneBook;
+use super::zonebook::ZoneBook;
 use crate::core::recurrence::Steps;
 use crate::core::time::TimeRange;
 
@@ -42,6 +43,8 @@ impl Availability {
         if let Some(fault) = &component.fault {
             return Err(fault.clone());
         }
+        // The second may be another one's, that became a part of this one.
+        ["PRIORITY", "BUSYTYPE"].into_iter().try_for_each(|name| once(component, name).map(drop))?;
         let value = |name| component.first(name).map_or("", |property| property.value.trim());
         let class = match value("BUSYTYPE").to_ascii_uppercase().as_str() {
             "BUSY" => Class::Busy,
@@ -91,14 +94,20 @@ impl Availability {
             minor.extend(faults);
         }
         let mut available = groups.without(&unreadable);
-        available.iter_mut().for_each(|series| series.settle(&mut budget.steps));
+        for series in &mut available {
+            let doubts = series.settle(&mut budget.steps);
+            if !doubts.is_empty() {
+                *series = Series::default();
+            }
+            minor.extend(doubts);
+        }
         Ok(Self { priority, class, from, until, available })
     }
 
     /// The part of `range` that it is about.
     fn covers(&self, range: TimeRange, home: &TimeZone) -> Option<TimeRange> {
         let start = self.from.as_ref().map(|from| from.instant(home));
-        let end = self.until.as_ref().map(|(at, length)| Span::of(length, at, home).end(at, home));
+        let end = self.until.as_ref().map(|(at, length)| Span::of(length, at, home).end(at, home, true));
         let covered = TimeRange { start: start.unwrap_or(range.start), end: end.unwrap_or(range.end) };
         covered.intersection(&range)
     }

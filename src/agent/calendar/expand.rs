@@ -8,9 +8,11 @@ use jiff::tz::TimeZone;
 
 use super::Busy;
 use super::class::Class;
-use super::read::{Event, Override, Series};
+use super::series::{Event, Override, Series};
 use super::value::{Length, When};
-use crate::core::recurrence::{GaveUpAt, Steps};
+use super::zonebook::doubted_years;
+use super::zones::Zone;
+use crate::core::recurrence::{Dated, GaveUpAt, Steps};
 use crate::core::time::TimeRange;
 
 /// What a query asks for, and what was found so far.
@@ -32,8 +34,16 @@ pub(super) struct TooMuchWork;
 /// A length as one query sees it.
 #[derive(Clone, Copy)]
 pub(super) enum Span {
-    Nominal { days: i64, seconds: i64 },
-    Exact(TimeDelta),
+    Nominal {
+        days: i64,
+        seconds: i64,
+    },
+    /// As long as the first, and on its wall clock until the same hour, if DTEND is on it: what blocks does so until the
+    /// later of the two.
+    Exact {
+        length: TimeDelta,
+        civil: Option<TimeDelta>,
+    },
 }
 
 impl Span {
@@ -41,7 +51,10 @@ impl Span {
         match length {
             Length::Nominal { days, seconds } => Self::Nominal { days: *days, seconds: *seconds },
             // A gap may swallow more than a short event has; it never turns one around.
-            Length::Until(end) => Self::Exact((end.instant(home) - start.instant(home)).abs()),
+            Length::Until(end) => Self::Exact {
+                length: (end.instant(home) - start.instant(home)).abs(),
+                civil: start.zone.shows_with(&end.zone).then(|| end.local - start.local),
+            },
         }
     }
 
@@ -49,50 +62,69 @@ impl Span {
         self.at_most().is_zero()
     }
 
+    /// Its length, but for a change of clocks while it lasts.
     fn at_most(self) -> TimeDelta {
         match self {
             Self::Nominal { days, seconds } => TimeDelta::days(days) + TimeDelta::seconds(seconds),
-            Self::Exact(length) => length,
+            Self::Exact { length, civil } => civil.map_or(length, |civil| length.max(civil)),
         }
     }
 
-    pub fn end(self, start: &When, home: &TimeZone) -> DateTime<Utc> {
+    /// When what starts so ends: of two readings at the later one if `latest`.
+    pub fn end(self, start: &When, home: &TimeZone, latest: bool) -> DateTime<Utc> {
         let local = |days| start.local.checked_add_signed(TimeDelta::days(days)).unwrap_or(start.local);
         let (from, length) = match self {
             Self::Nominal { days: 0, seconds } => (start.instant(home), TimeDelta::seconds(seconds)),
             Self::Nominal { days, seconds } => {
                 (start.zone.instant(local(days), home), TimeDelta::seconds(seconds))
             }
-            Self::Exact(length) => (start.instant(home), length),
+            Self::Exact { length, .. } => (start.instant(home), length),
         };
-        from.checked_add_signed(length).unwrap_or(DateTime::<Utc>::MAX_UTC)
+        let end = from.checked_add_signed(length).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let Self::Exact { civil: Some(civil), .. } = self else { return end };
+        let Some(local) = start.local.checked_add_signed(civil) else { return end };
+        let by_clock = start.zone.instant(local, home);
+        if latest { end.max(by_clock) } else { end.min(by_clock).max(from) }
     }
 }
 
 /// A set of occurrences named by RECURRENCE-ID or EXDATE. A date names the occurrence that
 /// starts on it, whatever the time of day.
-#[derive(Default)]
-struct Marks {
+struct Marks<'q> {
     instants: HashSet<DateTime<Utc>>,
     dates: HashSet<NaiveDate>,
+    home: &'q TimeZone,
 }
 
-impl Marks {
-    fn of<'w>(marks: impl Iterator<Item = &'w When>, master: &Event, home: &TimeZone) -> Self {
-        let mut all = Self::default();
+impl<'q> Marks<'q> {
+    fn of<'w>(marks: impl Iterator<Item = &'w When>, master: &Event, home: &'q TimeZone) -> Self {
+        let mut all = Self { instants: HashSet::new(), dates: HashSet::new(), home };
         for mark in marks {
-            if mark.is_date || master.start.is_date {
-                all.dates.insert(mark.local.date());
-            }
+            let at = mark.instant(home);
             if !mark.is_date {
-                all.instants.insert(mark.instant(home));
+                all.instants.insert(at);
+            }
+            let day = mark.local.date();
+            // On days a time in UTC is somebody's midnight, nobody knows whose; in a zone it is on the day that it says, if
+            // that is the owner's as well.
+            let names_a_day = master.start.is_date
+                && !matches!(mark.zone, Zone::Utc)
+                && Zone::Floating.local(at, home).date() == day;
+            if mark.is_date || names_a_day {
+                all.dates.insert(day);
             }
         }
         all
     }
 
     fn has(&self, occurrence: &When, at: DateTime<Utc>) -> bool {
-        self.instants.contains(&at) || self.dates.contains(&occurrence.local.date())
+        let date = || self.dates.contains(&occurrence.local.date());
+        // A day may be one in UTC or one of the owner's: only what is on it by both is meant.
+        let owners = || {
+            !matches!(occurrence.zone, Zone::Utc)
+                || self.dates.contains(&Zone::Floating.local(at, self.home).date())
+        };
+        self.instants.contains(&at) || (!self.dates.is_empty() && date() && owners())
     }
 }
 
@@ -142,7 +174,7 @@ impl Query<'_> {
         // `own` is the length of an RDATE that is a period.
         let add = |found: &mut Busy, range: TimeRange, start: When, span: Span, own: bool| {
             let at = start.instant(home);
-            if except.has(&start, at) || replaced.has(&start, at) {
+            if start.local < event.since || except.has(&start, at) || replaced.has(&start, at) {
                 return;
             }
             let begun = onward.partition_point(|onward| onward.from <= at);
@@ -156,7 +188,7 @@ impl Query<'_> {
                     (to.class, When { local, ..start }, if own && longer == guess { span } else { *later })
                 }
             };
-            let (at, end) = (start.instant(home), span.end(&start, home));
+            let (at, end) = (start.instant(home), span.end(&start, home, guess));
             found.block(class, range, at, end);
         };
         add(&mut self.found, self.range, event.start.clone(), span, false);
@@ -172,7 +204,7 @@ impl Query<'_> {
         let to = zone.local(self.range.end, home).checked_add_signed(slack);
         let window = from.unwrap_or(NaiveDateTime::MIN)..to.unwrap_or(NaiveDateTime::MAX);
         for rule in &event.rules {
-            let until = rule.until_in(|utc| zone.local(utc.and_utc(), home));
+            let until = self.until(rule, &event.start);
             let mut part = self.steps.split(self.per_rule);
             let (found, range) = (&mut self.found, self.range);
             let ended = rule.expand(until, window.clone(), &mut part, |local| {
@@ -193,6 +225,35 @@ impl Query<'_> {
         Ok(())
     }
 
+    /// UNTIL (RFC 5545, section 3.3.10), inclusive, on the clock of a series that begins at `start`. Where it is not of the
+    /// type of DTSTART there are several readings: what blocks does so until the last of them.
+    fn until(&self, rule: &Dated, start: &When) -> Option<NaiveDateTime> {
+        let (zone, home) = (&start.zone, self.home);
+        let to_local = |utc: NaiveDateTime| {
+            let local = zone.local(utc.and_utc(), home);
+            match (start.is_date, self.guess) {
+                (false, _) => local,
+                // A date was meant: the owner's, or the one that is written.
+                (true, true) => local.max(utc),
+                (true, false) => local.min(utc),
+            }
+        };
+        let of_day = |day: NaiveDate| {
+            let (begin, next) =
+                (NaiveDateTime::from(day), day.succ_opt().map_or(NaiveDateTime::MAX, Into::into));
+            if start.is_date || !self.guess || !is_doubtful(day) {
+                return begin;
+            }
+            let end = match zone {
+                // The day where the owner is, or the one in UTC.
+                Zone::Utc => next.max(Zone::Floating.instant(next, home).naive_utc()),
+                _ => next,
+            };
+            end - TimeDelta::seconds(1)
+        };
+        rule.until_or(to_local, of_day)
+    }
+
     /// The overrides of `event` that hold for all that follows, in order. Each is a step.
     fn onward<'s>(
         &mut self,
@@ -208,6 +269,11 @@ impl Query<'_> {
             let event = change.event.as_ref().map(|to| {
                 let moved = event.start.zone.local(to.start.instant(home), home)
                     - event.start.zone.local(change.id.instant(home), home);
+                // A day is moved by days, whatever time of it is named.
+                let moved = match event.start.is_date {
+                    true => TimeDelta::days((moved + TimeDelta::hours(12)).num_seconds().div_euclid(86_400)),
+                    false => moved,
+                };
                 (to, moved, Span::of(&to.length, &to.start, home))
             });
             onward.push(Onward { from: change.id.instant(home), event });
@@ -215,6 +281,12 @@ impl Query<'_> {
         onward.sort_by_key(|onward| onward.from);
         Ok(onward)
     }
+}
+
+/// Whether an UNTIL that is a date among times may mean the whole of that day, and not its midnight as other programs have
+/// it. What is over books nobody.
+pub(super) fn is_doubtful(day: NaiveDate) -> bool {
+    day >= doubted_years().start.date_naive()
 }
 
 /// The local times, in any zone, of occurrences that may matter for a range.

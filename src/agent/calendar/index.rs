@@ -4,13 +4,14 @@
 //! chunks of four weeks, once for each participant's zone, and a query joins the chunks that it touches.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Datelike, NaiveDateTime, Utc};
 use jiff::tz::TimeZone;
 
 use super::Busy;
-use super::read::Series;
+use super::series::Series;
 use crate::core::time::TimeRange;
 
 /// Events that last longer, or recur over more months, are looked at by every query.
@@ -19,7 +20,8 @@ const MONTHS: i32 = 12;
 const CHUNK: i64 = 28 * 86_400;
 /// A longer range is worked out on its own, in chunks of that length.
 const MOST_CHUNKS: i64 = 15;
-/// So many chunks are kept; when there are more, all are forgotten.
+/// So many chunks are kept; when there are more, the one that was not used for longest goes, and those that were worked out
+/// ahead go last.
 const KEPT_CHUNKS: usize = 64;
 
 /// Which series may have something to say about a month.
@@ -70,7 +72,11 @@ impl Index {
 #[derive(Debug, Default)]
 struct Kept {
     home: Option<TimeZone>,
-    chunks: HashMap<i64, Chunk>,
+    /// With the number of the last use of each.
+    chunks: HashMap<i64, (Chunk, u64)>,
+    uses: u64,
+    /// Those that are worked out ahead.
+    ahead: Range<i64>,
 }
 
 /// The chunks that were worked out.
@@ -102,18 +108,42 @@ pub(super) struct Chunk {
 impl Cache {
     /// A chunk, if it was worked out.
     pub fn chunk(&self, number: i64, home: &TimeZone) -> Option<Chunk> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.home.as_ref() == Some(home) { kept.chunks.get(&number).cloned() } else { None }
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.home.as_ref() != Some(home) {
+            return None;
+        }
+        kept.uses += 1;
+        let use_of_it = kept.uses;
+        let (found, used) = kept.chunks.get_mut(&number)?;
+        *used = use_of_it;
+        Some(found.clone())
+    }
+
+    /// From now on these are the chunks that are kept before others.
+    pub fn work_ahead(&self, range: TimeRange) {
+        let numbers = chunks(range).unwrap_or_default();
+        if let (Some((first, _)), Some((last, _))) = (numbers.first(), numbers.last()) {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.ahead = *first..last + 1;
+        }
     }
 
     /// Keeps what was worked out.
     pub fn keep(&self, number: i64, home: &TimeZone, found: Chunk) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.home.as_ref() != Some(home) || kept.chunks.len() >= KEPT_CHUNKS {
+        if kept.home.as_ref() != Some(home) {
             kept.chunks.clear();
             kept.home = Some(home.clone());
         }
-        kept.chunks.insert(number, found);
+        if kept.chunks.len() >= KEPT_CHUNKS && !kept.chunks.contains_key(&number) {
+            let oldest = kept.chunks.iter().min_by_key(|(at, (_, used))| (kept.ahead.contains(at), *used));
+            if let Some(oldest) = oldest.map(|(at, _)| *at) {
+                kept.chunks.remove(&oldest);
+            }
+        }
+        kept.uses += 1;
+        let use_of_it = kept.uses;
+        kept.chunks.insert(number, (found, use_of_it));
     }
 }
 
@@ -121,4 +151,36 @@ impl Cache {
 pub(super) fn clipped(list: &[TimeRange], range: TimeRange) -> impl Iterator<Item = TimeRange> {
     let begun = list.partition_point(|known| known.end <= range.start);
     list[begun..].iter().map_while(move |known| known.intersection(&range))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn the_chunk_that_was_not_used_for_longest_goes_and_those_ahead_go_last() {
+        let (cache, home) = (Cache::default(), TimeZone::UTC);
+        let start = DateTime::<Utc>::from_timestamp(0, 0).unwrap();
+        cache.work_ahead(TimeRange { start, end: start + TimeDelta::weeks(52) });
+        let keep = |number| cache.keep(number, &home, Chunk { busy: None, cost: 0 });
+        let has = |number| cache.chunk(number, &home).is_some();
+        // The year ahead is the oldest of all.
+        (0..13).for_each(keep);
+        let others = 100..100 + KEPT_CHUNKS as i64 - 13;
+        others.clone().for_each(keep);
+        assert!(has(100));
+        keep(1_000);
+        // What was just used stays, and what came after it has gone.
+        assert!((0..13).all(has) && has(100) && !has(101) && has(102) && has(1_000));
+        // However many come, the year ahead stays, and they replace each other.
+        (2_000..3_000).for_each(keep);
+        assert!((0..13).all(has) && (2_949..3_000).all(has) && !has(2_948) && !others.clone().any(has));
+        // Once it is over, it goes like all others.
+        let end = start + TimeDelta::weeks(520);
+        cache.work_ahead(TimeRange { start: end - TimeDelta::weeks(52), end });
+        (3_000..4_000).for_each(keep);
+        assert!(!(0..13).any(has));
+    }
 }

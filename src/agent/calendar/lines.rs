@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::iter::{Enumerate, Peekable};
 use std::str::Split;
 
+use super::tree::{KEPT, is_component};
+
 /// One unfolded content line.
 #[derive(Debug, Clone)]
 pub(super) struct Line<'a> {
@@ -14,6 +16,8 @@ pub(super) struct Line<'a> {
     pub number: usize,
     text: Cow<'a, str>,
     name_len: usize,
+    /// It begins with the name of a property that counts, and is none.
+    broken: bool,
 }
 
 /// The parameters of a property, names in upper case, values without their quotes.
@@ -23,6 +27,11 @@ impl Line<'_> {
     /// The property name, as written.
     pub fn name(&self) -> &str {
         &self.text[..self.name_len]
+    }
+
+    /// The line, if it can't be read though it is meant to be a property that counts.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.then_some(&self.text)
     }
 
     /// Whether this is the property `name` (names are case-insensitive).
@@ -75,6 +84,34 @@ fn name_len(text: &str) -> Option<usize> {
     (!name.is_empty() && name.iter().all(fits)).then_some(end)
 }
 
+/// The length of the name, if `text` is no content line but begins like one that counts: `RRULE :FREQ=DAILY`. Some text may
+/// begin with a word like "Status" as well, but not all in capital or small letters and with a value behind it.
+fn broken_name(text: &str) -> Option<usize> {
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    let capitals = !name.contains(|c: char| c.is_ascii_lowercase());
+    if !capitals && name.contains(|c: char| c.is_ascii_uppercase()) {
+        return None;
+    }
+    let rest = rest.trim_start();
+    let value = rest.strip_prefix([':', ';', '=']).map(str::trim);
+    let broken = if is("BEGIN") || is("END") {
+        value.is_some_and(is_component)
+    } else {
+        KEPT.into_iter().any(is) && (value.is_some() || (capitals && (rest.is_empty() || is_value(rest))))
+    };
+    broken.then_some(end)
+}
+
+/// Whether a value begins so: a date, a duration, or a rule.
+fn is_value(text: &str) -> bool {
+    let is_date = text.get(..8).is_some_and(|date| date.bytes().all(|b| b.is_ascii_digit()));
+    let is_length =
+        text.strip_prefix('P').is_some_and(|rest| rest.starts_with(|c: char| c == 'T' || c.is_ascii_digit()));
+    is_date || is_length || text.starts_with("FREQ=")
+}
+
 /// Iterates over the unfolded content lines of a calendar.
 pub(super) struct Lines<'a> {
     physical: Peekable<Enumerate<Split<'a, char>>>,
@@ -114,7 +151,8 @@ impl<'a> Iterator for Lines<'a> {
             let name_is_folded_off = self.physical.peek().is_some_and(|(_, next)| {
                 next.strip_prefix([' ', '\t']).is_some_and(|next| next.starts_with([':', ';']))
             });
-            if let (Some(held), None) = (&mut self.held, len)
+            let broken = if len.is_none() && !name_is_folded_off { broken_name(raw) } else { None };
+            if let (Some(held), None, None) = (&mut self.held, len, broken)
                 && held.name_len > 0
                 && !held.is("BEGIN")
                 && !held.is("END")
@@ -124,7 +162,9 @@ impl<'a> Iterator for Lines<'a> {
                 held.text.to_mut().push_str(raw);
                 continue;
             }
-            let line = Line { number: index + 1, text: Cow::Borrowed(raw), name_len: len.unwrap_or(0) };
+            let name_len = len.or(broken).unwrap_or(0);
+            let (number, text, broken) = (index + 1, Cow::Borrowed(raw), broken.is_some());
+            let line = Line { number, text, name_len, broken };
             if let Some(done) = self.held.replace(line) {
                 return Some(finish(done));
             }

@@ -18,10 +18,13 @@ mod problem;
 mod read;
 mod recurring;
 mod revisions;
+mod series;
 mod source;
 mod tree;
 mod value;
+mod vtimezone;
 mod windows;
+mod zonebook;
 mod zones;
 
 #[cfg(test)]
@@ -62,6 +65,8 @@ pub const MAX_RULES_PER_EVENT: usize = 16;
 pub const MAX_DATES_PER_FILE: usize = 500_000;
 /// How far ahead of the queries busy time is worked out.
 pub const PREPARED: chrono::TimeDelta = chrono::TimeDelta::weeks(52);
+/// When less than this is left of it, it is worked out again.
+pub const PREPARED_AT_LEAST: chrono::TimeDelta = chrono::TimeDelta::weeks(48);
 /// Rules in one file that may turn out never to match; each of them costs a long look.
 pub const MAX_DEAD_RULES: usize = 4;
 
@@ -94,7 +99,7 @@ pub struct Calendar {
     display_name: Option<String>,
     zone: Option<String>,
     /// Sorted by their first occurrence.
-    series: Vec<read::Series>,
+    series: Vec<series::Series>,
     availability: Vec<available::Availability>,
     index: index::Index,
     cache: index::Cache,
@@ -161,8 +166,7 @@ impl Calendar {
         keep_own: bool,
     ) -> Result<Self, CalendarError> {
         let roots = tree::read(name, text, owners.is_some())?;
-        let timezones = roots.iter().flat_map(|root| &root.children);
-        let mut zones = zones::ZoneBook::new(timezones.filter(|child| child.is("VTIMEZONE")));
+        let mut zones = zonebook::ZoneBook::new(&roots);
         let property = |property| roots.iter().find_map(|root| root.first(property));
         let display_name = property("X-WR-CALNAME");
         let named = property("X-WR-TIMEZONE").map(|zone| zone.value.as_str());
@@ -201,6 +205,11 @@ impl Calendar {
         self.problems.list.len() + self.problems.more
     }
 
+    /// Whether its problems leave any time unknown; if not, they only make the participant busier than they are.
+    pub fn leaves_unknown(&self) -> bool {
+        !self.problems.unknown().is_empty()
+    }
+
     /// A problem that makes `range` unknown, if there is one.
     pub fn problem_in(&self, range: TimeRange) -> Option<&CalendarError> {
         if !self.problems.unknown().iter().any(|unknown| unknown.overlaps(&range)) {
@@ -234,10 +243,11 @@ impl Calendar {
         Ok(all.merged())
     }
 
-    /// Works out the busy time of [`PREPARED`] from `now` on, so that no query waits for it. What takes too much work is
-    /// told by the queries that touch it.
+    /// Works out the busy time of [`PREPARED`] from `now` on, so that no query waits for it; what is known of it already
+    /// costs nothing. What takes too much work is told by the queries that touch it.
     pub fn prepare(&self, now: Instant, zone: &TimeZone) {
         let ahead = TimeRange { start: now, end: now.checked_add_signed(PREPARED).unwrap_or(now) };
+        self.cache.work_ahead(ahead);
         self.busy(ahead, zone).ok();
     }
 

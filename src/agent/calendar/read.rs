@@ -1,60 +1,30 @@
 //! From components to events: what blocks time, when, and how it recurs.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
+use std::rc::Rc;
 
-use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
+use chrono::{NaiveDateTime, TimeDelta};
 use jiff::tz::TimeZone;
 
 use super::available::Availability;
 use super::class::{Class, Owners, class};
+use super::expand::is_doubtful;
 use super::problem::{Problems, may_block};
+use super::series::{Entry, Event, Groups, Override, Series};
 use super::tree::{Component, Property};
 use super::value::{Length, MAX_DURATION_DAYS, When, duration, excerpt, local_time};
-use super::zones::{Doubt, Doubtful, Zone, ZoneBook, doubted_years};
+use super::zonebook::{Doubtful, Resolved, ZoneBook, doubted_years};
+use super::zones::Zone;
 use super::{
     CalendarError, MAX_DATES_PER_FILE, MAX_DEAD_RULES, MAX_RULES_PER_EVENT, MAX_STEPS_PER_FILE,
-    MAX_STEPS_PER_RULE, OWN_UID_SUFFIX,
+    OWN_UID_SUFFIX,
 };
-use crate::core::recurrence::{Dated, GaveUpAt, MAX_FIRST_STEPS, Rule, RuleError, Steps};
+use crate::core::recurrence::{Dated, MAX_FIRST_STEPS, Rule, RuleError, Steps};
+use crate::core::time::TimeRange;
 
 /// A reason and the line it is about.
 pub(super) type Wrong = (usize, String);
-
-/// A component that takes time, perhaps repeatedly.
-#[derive(Debug)]
-pub(super) struct Event {
-    pub line: usize,
-    pub class: Class,
-    pub start: When,
-    pub length: Length,
-    pub rules: Vec<Dated>,
-    /// RDATE: further starts, with their own length if they are periods.
-    pub extra: Vec<(When, Option<Length>)>,
-    /// EXDATE: starts that are left out.
-    pub except: Vec<When>,
-}
-
-/// One occurrence (or all from one on) that differs from its master.
-#[derive(Debug)]
-pub(super) struct Override {
-    pub id: When,
-    /// RANGE=THISANDFUTURE.
-    pub onward: bool,
-    sequence: i64,
-    /// What takes its place; nothing if it was cancelled or made transparent.
-    pub event: Option<Event>,
-}
-
-/// The components that share a UID.
-#[derive(Debug, Default)]
-pub(super) struct Series {
-    pub masters: Vec<Event>,
-    pub overrides: Vec<Override>,
-    /// Nothing of it is before this, in any zone.
-    pub first: NaiveDateTime,
-    /// Nothing of it is after this, in any zone, if it ends.
-    pub last: Option<NaiveDateTime>,
-}
 
 /// Reads events, and notes those that can't be read.
 pub(super) struct Reader<'r> {
@@ -93,153 +63,226 @@ impl Budget {
     }
 }
 
+/// A component, the VCALENDAR that it is in, and its UID.
+struct Item<'c> {
+    calendar: usize,
+    component: &'c Component,
+    uid: Option<&'c str>,
+}
+
+/// What is known of the series of a file before they are read.
+struct Facts<'c> {
+    /// Those that block from some occurrence on, whatever they did before.
+    resumed: HashSet<&'c str>,
+    /// Those of which there is more than some occurrences.
+    masters: HashSet<&'c str>,
+}
+
+/// What was read of a file, and what is to be read again.
+#[derive(Default)]
+struct Found<'c> {
+    groups: Groups<'c>,
+    availability: Vec<Availability>,
+    /// Series with times that can be read in several zones; those without a UID, together.
+    doubtful: HashSet<&'c str>,
+    /// Most readings that one of them has beside the first.
+    readings: usize,
+    /// The lines of components that can't be read.
+    unread: HashSet<usize>,
+}
+
 impl Reader<'_> {
     /// Reads all events below `roots`, sorted by `first`, and the availability that they rest on.
-    pub fn series(self, roots: &[Component], zones: &mut ZoneBook<'_>) -> (Vec<Series>, Vec<Availability>) {
-        let mut all = Vec::new();
-        for root in roots {
-            root.descendants(&mut all);
-        }
-        let mut found = Groups::default();
-        let mut availability = Vec::new();
-        let resumed = resumed(&all, self.owners);
+    pub fn series(
+        mut self,
+        roots: &[Component],
+        zones: &mut ZoneBook<'_>,
+    ) -> (Vec<Series>, Vec<Availability>) {
+        let items = self.items(roots);
+        let facts = Facts { resumed: resumed(&items, self.owners), masters: masters(&items) };
         let mut budget =
             Budget { steps: Steps::new(MAX_STEPS_PER_FILE), dead: 0, dates: Steps::new(MAX_DATES_PER_FILE) };
-        let error = |(line, reason)| CalendarError::new(self.file, line, reason);
-        let (mut doubts, mut doubtful) = (BTreeMap::new(), HashSet::new());
-        for component in &all {
-            let uid = component.first("UID").map(|uid| uid.value.as_str()).filter(|uid| !uid.is_empty());
-            if !self.keep_own && uid.is_some_and(|uid| uid.ends_with(OWN_UID_SUFFIX)) {
-                continue;
+        let found = self.read(&items, &facts, zones, &mut budget);
+        let mut series = found.groups.all;
+        let first = series.len();
+        // What is in a doubtful zone blocks the time of all readings.
+        for reading in 0..found.readings {
+            let mut again = Groups::default();
+            for item in &items {
+                zones.enter(item.calendar);
+                let (component, uid) = (item.component, item.uid);
+                let doubtful = found.doubtful.contains(uid.unwrap_or_default())
+                    && (uid.is_some() || doubts(component, zones).iter().any(|doubt| doubt.open() > 0));
+                if !component.is("VEVENT") || !doubtful || found.unread.contains(&component.line) {
+                    continue;
+                }
+                zones.doubtful = Doubtful::Other(reading);
+                let (tools, minor) = ((&mut *zones, &mut budget), &mut Vec::new());
+                if let Err(wrong) = self.event(item, &facts, tools, &mut again, minor) {
+                    self.tell(wrong, Some(may_block(component)));
+                }
+                zones.doubtful = Doubtful::First;
             }
-            if component.is("VEVENT")
-                && let Some(doubt) = doubt(component, zones)
-            {
-                doubts.insert(doubt.wrong.0, doubt.wrong.1.clone());
-                if doubt.is_open() {
-                    doubtful.insert(uid.unwrap_or_default());
+            series.append(&mut again.all);
+        }
+        for (number, series) in series.iter_mut().enumerate() {
+            for wrong in series.settle(&mut budget.steps) {
+                // Once, of all readings.
+                if number < first {
+                    self.tell(wrong, None);
                 }
             }
+        }
+        series.sort_by_key(|series| series.first);
+        (series, found.availability)
+    }
+
+    /// The components below `roots` that may count.
+    fn items<'c>(&self, roots: &'c [Component]) -> Vec<Item<'c>> {
+        let mut items = Vec::new();
+        for (calendar, root) in roots.iter().enumerate() {
+            let mut all = Vec::new();
+            root.descendants(&mut all);
+            items.extend(all.into_iter().filter_map(|component| {
+                let uid = component.first("UID").map(|uid| uid.value.as_str()).filter(|uid| !uid.is_empty());
+                // Two UIDs are two events that became one.
+                let ours = component.all("UID").all(|uid| uid.value.ends_with(OWN_UID_SUFFIX));
+                let own = !self.keep_own && uid.is_some() && ours;
+                let read = ["VEVENT", "VFREEBUSY", "VAVAILABILITY"].iter().any(|name| component.is(name));
+                (read && !own).then_some(Item { calendar, component, uid })
+            }));
+        }
+        items
+    }
+
+    /// Reads everything by the first of its readings.
+    fn read<'c>(
+        &mut self,
+        items: &[Item<'c>],
+        facts: &Facts<'_>,
+        zones: &mut ZoneBook<'_>,
+        budget: &mut Budget,
+    ) -> Found<'c> {
+        let mut found = Found::default();
+        let mut told = BTreeMap::new();
+        for item in items {
+            let component = item.component;
+            zones.enter(item.calendar);
             // What only makes the person busier than they are.
             let mut minor = Vec::new();
-            let read = if component.is("VFREEBUSY") {
-                let alone = |event| found.add(None, Entry::Master(event));
-                free_busy(component, zones, &mut budget).map(|events| events.into_iter().for_each(alone))
-            } else if component.is("VEVENT") {
-                let class = class(component, self.owners);
-                let resumed = uid.is_some_and(|uid| resumed.contains(uid));
-                event(component, class, zones, &mut budget, &mut minor, resumed)
-                    .map(|entry| found.add(uid, entry))
-            } else if component.is("VAVAILABILITY") {
+            let read = if component.is("VEVENT") {
+                for doubt in doubts(component, zones) {
+                    told.extend(doubt.doubts.iter().map(|doubt| doubt.wrong.clone()));
+                    if doubt.open() > 0 {
+                        found.doubtful.insert(item.uid.unwrap_or_default());
+                        found.readings = found.readings.max(doubt.open());
+                    }
+                }
+                self.event(item, facts, (&mut *zones, &mut *budget), &mut found.groups, &mut minor)
+            } else {
                 // Whoever is available at one of two times may be busy at the right one.
                 zones.doubtful = Doubtful::Refused;
-                let read = Availability::read(component, zones, &mut budget, &mut minor);
-                zones.doubtful = Doubtful::ByName;
-                read.map(|read| availability.push(read))
-            } else {
-                continue;
+                let read = if component.is("VFREEBUSY") {
+                    let mut alone = |event| found.groups.add(None, Entry::Master(event));
+                    free_busy(component, zones, budget).map(|events| events.into_iter().for_each(&mut alone))
+                } else {
+                    Availability::read(component, zones, budget, &mut minor)
+                        .map(|read| found.availability.push(read))
+                };
+                zones.doubtful = Doubtful::First;
+                read
             };
             for wrong in minor {
-                self.problems.add(error(wrong), None);
+                self.tell(wrong, None);
             }
             if let Err(wrong) = read {
-                self.problems.add(error(wrong), Some(may_block(component)));
+                found.unread.insert(component.line);
+                self.tell(wrong, Some(may_block(component)));
             }
         }
-        for (line, reason) in doubts {
-            self.problems.add(error((line, reason)), None);
+        for wrong in told {
+            self.tell(wrong, None);
         }
-        let mut found = found.all;
-        // What is in a doubtful zone blocks the time of both readings.
-        let mut again = Groups::default();
-        zones.doubtful = Doubtful::ByRules;
-        for component in all.into_iter().filter(|component| component.is("VEVENT")) {
-            let uid = component.first("UID").map(|uid| uid.value.as_str()).filter(|uid| !uid.is_empty());
-            let own = !self.keep_own && uid.is_some_and(|uid| uid.ends_with(OWN_UID_SUFFIX));
-            let alone = uid.is_none() && !doubt(component, zones).is_some_and(Doubt::is_open);
-            if own || alone || !doubtful.contains(uid.unwrap_or_default()) {
-                continue;
+        found
+    }
+
+    /// Reads an event into `groups`.
+    fn event<'c>(
+        &self,
+        item: &Item<'c>,
+        facts: &Facts<'_>,
+        (zones, budget): (&mut ZoneBook<'_>, &mut Budget),
+        groups: &mut Groups<'c>,
+        minor: &mut Vec<Wrong>,
+    ) -> Result<(), Wrong> {
+        let (component, uid) = (item.component, item.uid);
+        let (class, second) = class(component, self.owners);
+        minor.extend(second);
+        let resumed = uid.is_some_and(|uid| facts.resumed.contains(uid));
+        let entry = event(component, class, zones, budget, minor, resumed)?;
+        match &entry {
+            Entry::Master(event) => minor.extend(until_a_date(component, event, budget)),
+            Entry::Override(Override { line, event: Some(one), onward, .. })
+                if !uid.is_some_and(|uid| facts.masters.contains(uid)) =>
+            {
+                let rule = ["RRULE", "RDATE"].into_iter().find_map(|name| component.first(name));
+                if let Some(rule) = rule {
+                    let mut all = one.clone();
+                    recurrence(component, &mut all, zones, budget, minor)?;
+                    // What is over is one occurrence, as other programs have it, and books nobody.
+                    all.since = doubted_years().start.naive_utc();
+                    if goes_on(&all, budget) {
+                        let what = "an occurrence of a series that is not there recurs itself";
+                        minor.push((rule.line, format!("{what}: all that it names block")));
+                        groups.add(None, Entry::Master(all));
+                    }
+                } else if *onward {
+                    return Err((*line, "all that follow, of a series that is not there".to_owned()));
+                }
             }
-            let class = class(component, self.owners);
-            let resumed = uid.is_some_and(|uid| resumed.contains(uid));
-            match event(component, class, zones, &mut budget, &mut Vec::new(), resumed) {
-                Ok(entry) => again.add(uid, entry),
-                Err(wrong) => self.problems.add(error(wrong), Some(may_block(component))),
-            }
+            _ => {}
         }
-        zones.doubtful = Doubtful::ByName;
-        found.append(&mut again.all);
-        for series in &mut found {
-            series.settle(&mut budget.steps);
-        }
-        found.sort_by_key(|series| series.first);
-        (found, availability)
+        groups.add(uid, entry);
+        Ok(())
+    }
+
+    /// Notes what is wrong, and the time that it may block.
+    fn tell(&mut self, (line, reason): Wrong, unknown: Option<TimeRange>) {
+        self.problems.add(CalendarError::new(self.file, line, reason), unknown);
     }
 }
 
-/// Events by their UID.
-#[derive(Default)]
-pub(super) struct Groups<'c> {
-    all: Vec<Series>,
-    by_uid: HashMap<&'c str, usize>,
-}
-
-impl<'c> Groups<'c> {
-    /// Adds an event to those of its UID; without one it is alone.
-    pub fn add(&mut self, uid: Option<&'c str>, entry: Entry) {
-        let next = self.all.len();
-        let index = match uid {
-            _ if matches!(entry, Entry::Nothing) => return,
-            Some(uid) => *self.by_uid.entry(uid).or_insert(next),
-            None => next,
-        };
-        if index == next {
-            self.all.push(Series::default());
-        }
-        match entry {
-            Entry::Master(event) => self.all[index].masters.push(event),
-            Entry::Override(change) => self.all[index].overrides.push(change),
-            Entry::Nothing => {}
-        }
-    }
-
-    /// All but those of these UIDs.
-    pub fn without(mut self, unreadable: &HashSet<&str>) -> Vec<Series> {
-        for (_, index) in self.by_uid.iter().filter(|(uid, _)| unreadable.contains(*uid)) {
-            self.all[*index] = Series::default();
-        }
-        self.all
-    }
-}
-
-pub(super) enum Entry {
-    Master(Event),
-    Override(Override),
-    Nothing,
-}
-
-/// What is wrong with the zone of an event, if it takes time that may be asked about.
-fn doubt<'z>(component: &Component, zones: &'z mut ZoneBook<'_>) -> Option<&'z Doubt> {
-    let named = ["DTSTART", "DTEND", "RDATE"].into_iter().flat_map(|name| component.all(name));
-    let mut ids = named.filter_map(|property| property.param("TZID"));
-    let id = ids.find(|id| zones.doubt(id).is_some())?;
+/// What is to be told of the zones of an event, if it takes time that may be asked about.
+fn doubts(component: &Component, zones: &mut ZoneBook<'_>) -> Vec<Rc<Resolved>> {
+    let names = ["DTSTART", "DTEND", "RDATE", "EXDATE", "RECURRENCE-ID"];
+    let named = names.into_iter().flat_map(|name| component.all(name));
+    let mut ids: Vec<&str> = named.filter_map(|property| property.param("TZID")).collect();
+    ids.dedup();
+    let all = ids.into_iter().map(|id| zones.look_up(id)).filter(|zone| !zone.doubts.is_empty());
+    let all: Vec<_> = all.collect();
     // Once, and long ago: the zone's rules of today are not the ones that it was written by.
     let repeats = ["RRULE", "RDATE"].into_iter().any(|name| component.first(name).is_some());
-    let end = component.first("DTEND").or(component.first("DTSTART"))?;
-    let (end, ..) = local_time(&end.value).ok()?;
-    let over = !repeats && end.and_utc() < doubted_years().start;
-    zones.doubt(id).filter(|_| !over)
+    let end = ["DTEND", "DTSTART", "RECURRENCE-ID"].into_iter().find_map(|name| component.first(name));
+    let end = end.and_then(|end| local_time(&end.value).ok());
+    let over = !repeats && end.is_none_or(|(end, ..)| end.and_utc() < doubted_years().start);
+    if over { Vec::new() } else { all }
+}
+
+/// The UIDs of series whose first event is there.
+fn masters<'c>(items: &[Item<'c>]) -> HashSet<&'c str> {
+    let whole = |component: &Component| component.is("VEVENT") && component.first("RECURRENCE-ID").is_none();
+    items.iter().filter(|item| whole(item.component)).filter_map(|item| item.uid).collect()
 }
 
 /// The UIDs of series that block time from some occurrence on (RANGE=THISANDFUTURE), whatever they did before: when
 /// they recur counts even if they begin as free.
-fn resumed<'c>(all: &[&'c Component], owners: Option<&Owners>) -> HashSet<&'c str> {
-    let blocks = |component: &&&'c Component| {
+fn resumed<'c>(items: &[Item<'c>], owners: Option<&Owners>) -> HashSet<&'c str> {
+    let blocks = |component: &Component| {
         component.is("VEVENT")
             && component.first("RECURRENCE-ID").is_some_and(is_onward)
-            && class(component, owners) != Class::Free
+            && class(component, owners).0 != Class::Free
     };
-    all.iter().filter(blocks).filter_map(|component| Some(component.first("UID")?.value.as_str())).collect()
+    items.iter().filter(|item| blocks(item.component)).filter_map(|item| item.uid).collect()
 }
 
 pub(super) fn event(
@@ -250,6 +293,13 @@ pub(super) fn event(
     minor: &mut Vec<Wrong>,
     resumed: bool,
 ) -> Result<Entry, Wrong> {
+    // Two events may have become one, of which only the other is free.
+    if class == Class::Free {
+        if let Some(fault) = component.fault.as_ref().filter(|_| component.torn) {
+            return Err(fault.clone());
+        }
+        ONCE.into_iter().try_for_each(|name| once(component, name).map(drop))?;
+    }
     let id = component.first("RECURRENCE-ID");
     if class == Class::Free && !(resumed && id.is_none()) {
         // It blocks no time, so its faults harm nobody; but it may free one occurrence.
@@ -261,12 +311,12 @@ pub(super) fn event(
     if let Some(fault) = &component.fault {
         return Err(fault.clone());
     }
+    ONCE.into_iter().try_for_each(|name| once(component, name).map(drop))?;
     let start =
         once(component, "DTSTART")?.ok_or_else(|| (component.line, "event without DTSTART".to_owned()))?;
     let start = when(start, &start.value, zones)?;
     let length = length_of(component, &start, zones)?;
-    let mut event =
-        Event { line: component.line, class, start, length, rules: vec![], extra: vec![], except: vec![] };
+    let mut event = Event::once(component.line, class, start, length);
     // What has a RECURRENCE-ID is one occurrence, whatever rules it repeats from its master.
     Ok(match id {
         None => {
@@ -291,14 +341,20 @@ fn is_onward(id: &Property) -> bool {
 
 fn change(component: &Component, property: &Property, id: When, event: Option<Event>) -> Override {
     let sequence = component.first("SEQUENCE").and_then(|n| n.value.parse().ok()).unwrap_or(0);
-    Override { id, onward: is_onward(property), sequence, event }
+    Override { line: property.line, id, onward: is_onward(property), sequence, event }
 }
 
+/// What an event says once, or else it is two that became one.
+const ONCE: [&str; 5] = ["UID", "RECURRENCE-ID", "DTSTART", "DTEND", "DURATION"];
+
 /// The property `name`; an error if it is there twice and says two things.
-fn once<'c>(component: &'c Component, name: &str) -> Result<Option<&'c Property>, Wrong> {
+pub(super) fn once<'c>(component: &'c Component, name: &str) -> Result<Option<&'c Property>, Wrong> {
     let first = component.first(name);
-    match component.all(name).find(|other| first.is_some_and(|first| first.value != other.value)) {
-        Some(other) => Err((other.line, format!("second {name} in one event"))),
+    let differs = |other: &&Property| {
+        first.is_some_and(|first| first.value != other.value || first.param("TZID") != other.param("TZID"))
+    };
+    match component.all(name).find(differs) {
+        Some(other) => Err((other.line, format!("second {name} in one {}", component.word()))),
         None => Ok(first),
     }
 }
@@ -388,6 +444,8 @@ fn recurrence(
         budget.few_dead(property)?;
         event.rules.push(rule);
     }
+    // Told once: a long list may be of the wrong type from its first date to its last.
+    let mut doubt = None;
     'dates: for property in component.all("EXDATE") {
         for text in property.values() {
             if let Err(wrong) = budget.date(property) {
@@ -396,11 +454,18 @@ fn recurrence(
                 break 'dates;
             }
             match when(property, text, zones) {
-                Ok(at) => event.except.push(at.or_in(&event.start.zone)),
+                Ok(at) => {
+                    let mark = at.marking(&event.start);
+                    if doubt.is_none() && is_doubtful(mark.local.date()) {
+                        doubt = mark.doubt("EXDATE", &event.start).map(|reason| (property.line, reason));
+                    }
+                    event.except.push(mark);
+                }
                 Err(wrong) => minor.push(wrong),
             }
         }
     }
+    minor.extend(doubt);
     for property in component.all("RDATE") {
         for text in property.values() {
             budget.date(property)?;
@@ -414,6 +479,46 @@ fn recurrence(
         }
     }
     Ok(())
+}
+
+/// Steps that looking for an occurrence in a doubtful time takes at most.
+const MAX_STEPS_TO_TELL: usize = 1_000;
+
+/// Whether a rule names a time in `range`, or may.
+fn may_name(rule: &Dated, range: Range<NaiveDateTime>, budget: &mut Budget) -> bool {
+    let mut steps = budget.steps.split(MAX_STEPS_TO_TELL);
+    let mut named = false;
+    let until = rule.until_in(|utc| utc).filter(|_| rule.until_day().is_none());
+    let looked = rule.expand(until, range, &mut steps, |_| {
+        named = true;
+        false
+    });
+    budget.steps.give_back(steps);
+    named || looked.is_err()
+}
+
+/// Whether something of an event is not over.
+fn goes_on(event: &Event, budget: &mut Budget) -> bool {
+    event.extra.iter().any(|(start, _)| start.local >= event.since)
+        || event.rules.iter().any(|rule| may_name(rule, event.since..NaiveDateTime::MAX, budget))
+}
+
+/// An UNTIL that is a date where DTSTART has a time (RFC 5545, section 3.3.10, allows none) is its midnight to other
+/// programs. If the rule names a time on that day, whoever wrote it may have meant the whole of it: it blocks, and is told.
+fn until_a_date(component: &Component, event: &Event, budget: &mut Budget) -> Option<Wrong> {
+    let rules = component.all("RRULE").zip(&event.rules).filter(|_| !event.start.is_date);
+    let dates = rules.filter_map(|(property, rule)| Some((property, rule, rule.until_day()?)));
+    for (property, rule, day) in dates.filter(|(.., day)| is_doubtful(*day)) {
+        let begin = NaiveDateTime::from(day) + TimeDelta::seconds(1);
+        // A day in UTC may be the owner's too, wherever they are.
+        let hours = if matches!(event.start.zone, Zone::Utc) { 36 } else { 24 };
+        let Some(end) = begin.checked_add_signed(TimeDelta::hours(hours)) else { continue };
+        if may_name(rule, begin..end, budget) {
+            let what = "where DTSTART has a time: what recurs on that day blocks as well";
+            return Some((property.line, format!("UNTIL is the date {day} {what}")));
+        }
+    }
+    None
 }
 
 /// A date, a date-time or a PERIOD (`start/end` or `start/duration`).
@@ -440,6 +545,9 @@ fn free_busy(
     zones: &mut ZoneBook<'_>,
     budget: &mut Budget,
 ) -> Result<Vec<Event>, Wrong> {
+    if let Some(fault) = &component.fault {
+        return Err(fault.clone());
+    }
     let mut events = Vec::new();
     for property in component.all("FREEBUSY") {
         let class = match property.param("FBTYPE").map(str::to_ascii_uppercase).as_deref() {
@@ -453,106 +561,8 @@ fn free_busy(
             let (start, length) = period(property, text, zones, &Zone::Floating)?;
             let length =
                 length.ok_or_else(|| (property.line, format!("'{}' is no period", excerpt(text))))?;
-            let (rules, extra, except) = (vec![], vec![], vec![]);
-            events.push(Event { line: property.line, class, start, length, rules, extra, except });
+            events.push(Event::once(property.line, class, start, length));
         }
     }
     Ok(events)
-}
-
-/// More than two zones can differ by.
-const SLACK: TimeDelta = TimeDelta::days(3);
-
-impl Series {
-    /// Drops overrides that a later revision replaced, reads floating RECURRENCE-IDs in the
-    /// zone of the master, and notes when the series begins and ends.
-    pub fn settle(&mut self, steps: &mut Steps) {
-        for master in &mut self.masters {
-            master.count_out(steps);
-            master.except.sort_by_key(|mark| mark.local);
-        }
-        if let Some(master) = self.masters.first() {
-            for change in &mut self.overrides {
-                change.id = change.id.clone().or_in(&master.start.zone);
-            }
-        }
-        let id = |change: &Override| (change.id.instant(&TimeZone::UTC), change.id.is_date);
-        self.overrides.sort_by_key(|change| (id(change), change.sequence));
-        let mut kept: Vec<Override> = Vec::with_capacity(self.overrides.len());
-        for change in self.overrides.drain(..) {
-            if kept.last().is_some_and(|last| id(last) == id(&change)) {
-                kept.pop();
-            }
-            kept.push(change);
-        }
-        self.overrides = kept;
-        let events = self.overrides.iter().filter_map(|change| change.event.as_ref());
-        let spans: Vec<_> = self.masters.iter().chain(events).map(Event::span).collect();
-        // A master that others moved onward may be anywhere.
-        let moved = !self.masters.is_empty() && self.overrides.iter().any(|change| change.onward);
-        self.first = spans.iter().map(|span| span.0).min().unwrap_or(NaiveDateTime::MAX);
-        self.last =
-            spans.iter().map(|span| span.1).try_fold(NaiveDateTime::MIN, |last, end| Some(last.max(end?)));
-        if moved {
-            (self.first, self.last) = (NaiveDateTime::MIN, None);
-        }
-    }
-}
-
-impl Event {
-    /// When it begins and ends at the outside, with slack for the zones.
-    fn span(&self) -> (NaiveDateTime, Option<NaiveDateTime>) {
-        let starts = || self.extra.iter().map(|(start, _)| start.local).chain([self.start.local]);
-        let first = starts().min().and_then(|at| at.checked_sub_signed(SLACK));
-        let longest = self.extra.iter().filter_map(|(start, length)| Some(length.as_ref()?.at_most(start)));
-        let longest = longest.chain([self.length.at_most(&self.start)]).max();
-        let last = self.rules.iter().map(|rule| self.rule_end(rule));
-        let last =
-            last.chain(starts().map(Some)).try_fold(NaiveDateTime::MIN, |last, end| Some(last.max(end?)));
-        let last = last.and_then(|at| at.checked_add_signed(longest? + SLACK));
-        (first.unwrap_or(NaiveDateTime::MIN), last)
-    }
-
-    /// Counts the rules that end by COUNT to their end, if the steps are enough.
-    fn count_out(&mut self, steps: &mut Steps) {
-        let start = self.start.local;
-        let forever = NaiveDate::from_ymd_opt(9999, 12, 31).map_or(NaiveDateTime::MAX, NaiveDateTime::from);
-        for rule in self.rules.iter_mut().filter(|rule| rule.is_counted() && !rule.is_dead()) {
-            let mut last = start;
-            let mut part = steps.split(MAX_STEPS_PER_RULE);
-            let whole = part.left() == MAX_STEPS_PER_RULE;
-            let ended = rule.expand(None, start..forever, &mut part, |at| {
-                last = at;
-                true
-            });
-            steps.give_back(part);
-            match ended {
-                Ok(()) => *rule = rule.clone().ending_at(last),
-                Err(GaveUpAt(reached)) if whole => *rule = rule.clone().known_until(reached),
-                // The file has too many of them: what there is time for is counted by each query.
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// When the rule ends at the outside, if that is known.
-    fn rule_end(&self, rule: &Dated) -> Option<NaiveDateTime> {
-        if rule.is_dead() {
-            return Some(self.start.local);
-        }
-        if rule.unknown_from().is_some() {
-            return None;
-        }
-        rule.until_in(|utc| utc).and_then(|until| until.checked_add_signed(SLACK))
-    }
-}
-
-impl Length {
-    /// No occurrence that starts like `start` lasts longer than this.
-    pub fn at_most(&self, start: &When) -> TimeDelta {
-        match self {
-            Self::Nominal { days, seconds } => TimeDelta::days(*days) + TimeDelta::seconds(*seconds),
-            Self::Until(end) => end.local - start.local + SLACK,
-        }
-    }
 }

@@ -13,7 +13,7 @@ pub(super) const MAX_COMPONENTS: usize = 500_000;
 pub(super) const MAX_PROPERTIES: usize = 2_000_000;
 
 /// Properties that are kept. All others are skipped unread.
-const KEPT: [&str; 22] = [
+pub(super) const KEPT: [&str; 22] = [
     "DTSTART",
     "DTEND",
     "DURATION",
@@ -47,6 +47,11 @@ pub(super) const ATTENDEE: &str = "ATTENDEE";
 const READ: [&str; 8] =
     ["VCALENDAR", "VEVENT", "VFREEBUSY", "VTIMEZONE", "STANDARD", "DAYLIGHT", "VAVAILABILITY", "AVAILABLE"];
 
+/// Whether a component is called so.
+pub(super) fn is_component(name: &str) -> bool {
+    READ.into_iter().chain(["VALARM", "VTODO", "VJOURNAL"]).any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// `BEGIN:name … END:name`.
 #[derive(Debug)]
 pub(super) struct Component {
@@ -57,6 +62,8 @@ pub(super) struct Component {
     pub children: Vec<Component>,
     /// What makes it unreadable: the first fault in its text.
     pub fault: Option<(usize, String)>,
+    /// A BEGIN or END in it can't be read: what is in it may be another one's.
+    pub torn: bool,
 }
 
 /// One kept property.
@@ -85,6 +92,11 @@ impl Component {
         self.name.eq_ignore_ascii_case(name)
     }
 
+    /// What to call it.
+    pub fn word(&self) -> &'static str {
+        if self.is("VAVAILABILITY") || self.is("AVAILABLE") { "availability" } else { "event" }
+    }
+
     /// The first property `name`, if there is one.
     pub fn first(&self, name: &str) -> Option<&Property> {
         self.all(name).next()
@@ -102,8 +114,45 @@ impl Component {
             .any(|item| self.is(item))
     }
 
+    fn begun(name: String, line: usize) -> Self {
+        Self { name, line, properties: Vec::new(), children: Vec::new(), fault: None, torn: false }
+    }
+
+    /// Takes note of a line that can't be read though it begins like one that counts.
+    fn break_by(&mut self, line: &Line<'_>, text: &str) -> Result<(), String> {
+        let edge = line.is("BEGIN") || line.is("END");
+        let reason = format!("unreadable line '{}'", excerpt(text));
+        // The calendar's own properties say in which zone everything is to be read.
+        if self.is("VCALENDAR") && (edge || line.is("X-WR-TIMEZONE")) {
+            return Err(reason);
+        }
+        if edge || READ.iter().any(|name| self.is(name)) {
+            self.torn |= edge;
+            self.spoil(line.number, reason);
+        }
+        Ok(())
+    }
+
     fn spoil(&mut self, line: usize, reason: String) {
         self.fault.get_or_insert((line, reason));
+    }
+
+    /// Writes down all that was read of it, but for its lines: the same text means the same.
+    pub fn write(&self, into: &mut String) {
+        for part in
+            [self.name.as_str()].into_iter().chain(self.fault.iter().map(|(_, reason)| reason.as_str()))
+        {
+            into.extend([part, "\n"]);
+        }
+        for property in &self.properties {
+            into.push_str(property.name);
+            for (name, value) in &property.params {
+                into.extend([";", name.as_str(), "=", value.as_str()]);
+            }
+            into.extend([":", property.value.as_str(), "\n"]);
+        }
+        self.children.iter().for_each(|child| child.write(into));
+        into.push_str("END\n");
     }
 
     /// All components below this one, at any depth, in order.
@@ -154,14 +203,15 @@ pub(super) fn read(file: &str, text: &str, attendees: bool) -> Result<Vec<Compon
             true => error(at, "not an iCalendar file: no BEGIN:VCALENDAR".to_owned()),
             false => error(at, "not a content line".to_owned()),
         })?;
-        if line.is("BEGIN") {
+        if let (Some(text), Some(component)) = (line.broken(), open.0.last_mut()) {
+            component.break_by(&line, text).map_err(|reason| error(line.number, reason))?;
+        } else if line.is("BEGIN") {
             let name = component_name(&line).map_err(|e| error(line.number, e))?;
             if open.0.is_empty() && !name.eq_ignore_ascii_case("VCALENDAR") {
                 let reason = format!("BEGIN:{} outside of a VCALENDAR", excerpt(&name));
                 return Err(error(line.number, reason));
             }
-            let (properties, children, fault) = (Vec::new(), Vec::new(), None);
-            let component = Component { name, line: line.number, properties, children, fault };
+            let component = Component::begun(name, line.number);
             if component.is_item()
                 && let Some(unended) = open.0.iter().position(Component::is_item)
             {

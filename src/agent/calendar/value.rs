@@ -25,6 +25,30 @@ impl When {
         self.zone.instant(self.local, home)
     }
 
+    /// A mark (EXDATE, RECURRENCE-ID) on a series that begins at `start`. On days a midnight is a date to whoever wrote it,
+    /// and a floating time is on a day of the owner's.
+    pub fn marking(self, start: &Self) -> Self {
+        let mark = self.or_in(&start.zone);
+        let is_day = mark.local.time() == NaiveTime::MIN || matches!(mark.zone, Zone::Floating);
+        if !start.is_date || mark.is_date || !is_day {
+            return mark;
+        }
+        Self { local: mark.local.date().and_time(NaiveTime::MIN), zone: Zone::Floating, is_date: true }
+    }
+
+    /// Why a mark, the value of a property `name`, may mean another day than it seems to.
+    pub fn doubt(&self, name: &str, start: &Self) -> Option<String> {
+        match (start.is_date, self.is_date) {
+            (true, false) => Some(format!(
+                "{name} is a time where DTSTART is a date: only a day that begins then is meant"
+            )),
+            (false, true) if matches!(start.zone, Zone::Utc) => Some(format!(
+                "{name} is a date where DTSTART is in UTC: only what is on that day in UTC and for the owner is meant"
+            )),
+            _ => None,
+        }
+    }
+
     /// A floating time takes over `zone`: producers leave out the TZID of an EXDATE or DTEND.
     pub fn or_in(mut self, zone: &Zone) -> Self {
         if !self.is_date && matches!(self.zone, Zone::Floating) {

@@ -93,6 +93,28 @@ fn nobody_has_left_because_a_file_that_was_named_or_the_folder_is_gone() {
     assert_eq!(look(&mut files), ["alice changed: 1 events", "bob changed: 0 events"]);
 }
 
+#[test]
+fn what_nobody_changes_is_worked_out_ahead_again() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("alice.ics"), with_event(9)).unwrap();
+    let mut files = read(&of_folder(folder.path()));
+    let path = folder.path().join("alice.ics");
+    let answers =
+        |files: &Files| files.known[&path].loaded.calendar.as_ref().map(std::sync::Arc::as_ptr).unwrap();
+    let (now, first) = (files.clock.now().wall, answers(&files));
+    assert_eq!(files.prepare_again(now + chrono::TimeDelta::weeks(3)), 0);
+    // Read again, though nothing is another: the calendar that answers is the one that is worked out.
+    assert!(look_at(&mut files, &[&path]).is_empty());
+    assert_eq!(answers(&files), first);
+    let later = now + chrono::TimeDelta::weeks(5);
+    assert_eq!(files.prepare_again(later), 1);
+    assert_eq!(files.prepare_again(later), 0);
+    assert_eq!(files.prepare_again(later + chrono::TimeDelta::weeks(5)), 1);
+    fs::write(&path, with_event(10)).unwrap();
+    assert_eq!(look_at(&mut files, &[&path]).len(), 1);
+    assert_ne!(answers(&files), first);
+}
+
 #[tokio::test]
 async fn the_system_tells_of_changes() {
     let folder = tempfile::tempdir().unwrap();

@@ -88,8 +88,12 @@ fn who_was_asked_and_does_not_attend_has_the_time() {
 #[test]
 fn own_time_is_shown_and_what_is_not_known_of_it_is_said() {
     let at = |text: &str| text.parse().unwrap();
-    let busy =
-        |participant: &str, busy, zoneless| OwnTime { participant: participant.to_owned(), busy, zoneless };
+    let busy = |participant: &str, busy, zoneless| OwnTime {
+        participant: participant.to_owned(),
+        busy,
+        zoneless,
+        degraded: None,
+    };
     let range = TimeRange::new(at("2026-03-26T08:00:00Z"), at("2026-03-26T09:00:00Z"));
     let mut one = view(&["alice"]);
     one.own = vec![busy("alice", Ok(vec![range]), false)];
@@ -103,8 +107,13 @@ fn own_time_is_shown_and_what_is_not_known_of_it_is_said() {
         busy("bob", Ok(vec![range]), true),
         busy("carol", Err("carol.ics:3: no".to_owned()), false),
     ];
+    three.own[0].degraded = Some("alice.ics:7: two readings".to_owned());
     let text = three.text();
     assert!(text.contains("│░alice,b…│"), "{text}");
+    assert!(
+        text.contains("\nnote: the calendar of alice can't be read for certain: alice.ics:7: two readings\n"),
+        "{text}"
+    );
     assert!(text.contains("\nnote: own events of carol: unknown: carol.ics:3: no\n"), "{text}");
     assert!(text.contains("\nnote: the calendar of bob names no time zone"), "{text}");
     assert!(text.contains("\nnote: the first 3 attendees are shown; 7 more are not\n"), "{text}");

@@ -199,12 +199,29 @@ impl Dated {
 
     /// UNTIL (inclusive) in the wall-clock time of the event; `to_local` converts from UTC. A date means its midnight.
     pub fn until_in(&self, to_local: impl Fn(NaiveDateTime) -> NaiveDateTime) -> Option<NaiveDateTime> {
+        self.until_or(to_local, NaiveDateTime::from)
+    }
+
+    /// As [`Dated::until_in`]; `of_day` says what a date means.
+    pub fn until_or(
+        &self,
+        to_local: impl Fn(NaiveDateTime) -> NaiveDateTime,
+        of_day: impl Fn(NaiveDate) -> NaiveDateTime,
+    ) -> Option<NaiveDateTime> {
         let until = self.until.map(|until| match until {
             Until::Utc(utc) => to_local(utc),
             Until::Local(local) => local,
-            Until::Date(date) => NaiveDateTime::from(date),
+            Until::Date(date) => of_day(date),
         });
         until.into_iter().chain(self.last).min()
+    }
+
+    /// The day of an UNTIL that is a date.
+    pub fn until_day(&self) -> Option<NaiveDate> {
+        match self.until {
+            Some(Until::Date(date)) => Some(date),
+            _ => None,
+        }
     }
 
     /// Whether the rule ends by COUNT.
