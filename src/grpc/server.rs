@@ -1,11 +1,12 @@
 //! The server: services, reflection, health, and its end.
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -17,8 +18,8 @@ use super::measure::{Measure, RequestMetrics};
 use super::organizer::Organizer;
 use super::trace::WithSpans;
 use crate::core::limits;
-use crate::engine::EngineHandle;
 use crate::engine::spans::Spans;
+use crate::engine::{EngineError, EngineHandle};
 use crate::wire::pb;
 use crate::wire::pb::participant_service_server::ParticipantServiceServer;
 use crate::wire::pb::scheduler_service_server::SchedulerServiceServer;
@@ -32,10 +33,10 @@ pub enum ServeError {
     /// The transport failed.
     #[error("the server failed: {0}")]
     Transport(#[from] tonic::transport::Error),
-    /// The store did not take in time what was left to write. Nobody waits for it: what was answered is on disk, and the next
+    /// The store hangs while there is something left to write. Nobody waits for it: what was answered is on disk, and the next
     /// start reads what became of the rest, as after a crash.
     #[error(
-        "the store did not take within {DRAINED:?} what was left to write: ended as by a crash; what was answered is kept"
+        "the store hangs and did not take what was left to write: ended as by a crash; what was answered is kept"
     )]
     Stalled,
     /// The descriptors for reflection are unusable: a fault of the build.
@@ -47,6 +48,12 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the engine and then open connections have, of [`limits::DRAIN`]: the rest is for what ends after them.
 const DRAINED: Duration = Duration::from_secs(limits::DRAIN.as_secs() - 1);
+/// How long the last answers have, however late it is.
+const ANSWERS: Duration = Duration::from_secs(1);
+/// A store that has not answered for so long, when that time is over, hangs.
+const HANGS: Duration = Duration::from_secs(2);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 /// Streams on one connection; an organizer's calls count too.
 const STREAMS: u32 = 2_048;
 /// As hyper has it; tonic would undo it.
@@ -128,25 +135,47 @@ where
         // And the server as a whole, which is what a probe asks for that names no service.
         health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         let last = Instant::now() + DRAINED;
-        let engine = timeout_at(last, grpc.engine.drain(limits::DRAIN / 2)).await;
+        let engine = drained_by(last, &grpc.engine).await;
         grpc.stop.cancel();
         drained.cancel();
-        match engine {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the engine was gone before it drained"),
-            Err(_) => {
-                tracing::error!(
-                    "the store has not answered for the whole of the drain: it is not waited for"
-                );
-                return Err(ServeError::Stalled);
-            }
+        if let Err(error) = engine? {
+            tracing::warn!(%error, "the engine was gone before it drained");
         }
-        sleep_until(last.min(Instant::now() + limits::DRAIN / 2)).await;
+        // Who waits for an answer gets it, and who keeps a connection open for nothing keeps nobody.
+        let now = Instant::now();
+        sleep_until(last.min(now + limits::DRAIN / 2).max(now + ANSWERS)).await;
         tracing::warn!("connections that are still open are cut");
         Ok(())
     };
     tokio::select! {
         served = server => Ok(served?),
         stopped = stopping => stopped,
+    }
+}
+
+/// Drains the engine. It may take longer than until `last`, if tens of thousands of requests are in flight on a slow machine,
+/// but only while the store answers: a disk that hangs is not waited for.
+async fn drained_by(last: Instant, engine: &EngineHandle) -> Result<Result<(), EngineError>, ServeError> {
+    let mut drain = pin!(engine.drain(limits::DRAIN / 2));
+    let mut until = last;
+    loop {
+        if let Ok(ended) = timeout_at(until, &mut drain).await {
+            return Ok(ended);
+        }
+        let turns = engine.turns();
+        let works = match timeout(LOOK, engine.vitals(0)).await {
+            Ok(Ok(vitals)) => vitals.store.outstanding < HANGS,
+            // The drain's own answer tells.
+            Ok(Err(EngineError::Stopped)) => true,
+            // Busy is not stuck.
+            Ok(Err(EngineError::Overloaded | EngineError::StoreUnavailable)) | Err(_) => {
+                engine.turns() != turns
+            }
+        };
+        if !works {
+            tracing::error!("the store has not answered for the rest of the drain: it is not waited for");
+            return Err(ServeError::Stalled);
+        }
+        until = Instant::now() + LOOK;
     }
 }
