@@ -179,7 +179,7 @@ impl Out<'_> {
         let help = "Such groups that are not on disk, or of which that is not known";
         self.counter("quorate_store_commits_failed", help, store.failed_commits)?;
         let help = "How long the store has had what it was asked last; 0 if it owes no answer";
-        self.seconds("quorate_store_commit_outstanding", help, store.outstanding.as_secs_f64())?;
+        self.seconds("quorate_store_outstanding", help, store.outstanding.as_secs_f64())?;
         let help = "From a group's leaving the engine to its being on disk";
         self.latency("quorate_store_commit_duration", help, &store.commits)?;
         let help = "Operations that shared a commit";

@@ -150,7 +150,7 @@ pub const SESSION_QUEUE: usize = 65_536;
 pub const SESSION_UNSETTLED: u32 = 1_024;
 /// How many reported promises weigh as much as one message.
 pub const PROMISES_PER_MESSAGE: usize = 8;
-/// Most participants that join one stream, in all its life.
+/// Most participants for whom one stream ever speaks.
 pub const PARTICIPANTS_PER_SESSION: usize = 100_000;
 /// Most participants that are known, connected or not.
 pub const PARTICIPANTS: usize = 1_000_000;
@@ -180,8 +180,8 @@ pub const GENERATION_STEP: u64 = 4_096;
 /// From here on no agent is believed that says that it has seen a store of this generation. A store gets there after half a
 /// million lives at the earliest, and as many are left beyond.
 pub const GENERATION_BELIEVED: u32 = 1 << 31;
-/// Furthest that one registration takes the store's generation on. A store that is put back has missed a few lives; a number
-/// that is much further is made up, and a few of those would use all lives up.
+/// Furthest that one registration takes the store's generation on, some two thousand lives: made-up numbers are not to use
+/// all of them up at once.
 pub const GENERATION_JUMP: u32 = 1 << 22;
 /// Requests and watches that one caller may have open, unless configured otherwise.
 pub const REQUESTS_PER_CALLER: usize = 2_000;

@@ -63,7 +63,7 @@ impl World {
         let request = ask(&["alice"]).0;
         let asked = tokio::spawn(async move { client.schedule_meeting(request).await.map(drop) });
         within("the store does not answer", async {
-            while self.metric("quorate_store_commit_outstanding_seconds").await < 0.1 {
+            while self.metric("quorate_store_outstanding_seconds").await < 0.1 {
                 tokio::task::yield_now().await;
             }
         })
@@ -92,7 +92,7 @@ async fn a_store_that_hangs_is_not_ready_until_it_takes_a_write() {
     let asked = world.hang_on_a_request().await;
     let told = world.until("it is not ready", "/readyz", |answer| answer.status != 200).await;
     assert_eq!((told.status, told.body.as_str()), (503, "the store has not answered for 5 s\n"));
-    assert!(world.metric("quorate_store_commit_outstanding_seconds").await >= 5.0);
+    assert!(world.metric("quorate_store_outstanding_seconds").await >= 5.0);
     assert_eq!(world.metric("quorate_ready").await, 0.0);
     assert_eq!(world.get("/livez").await.status, 200, "a restart would not help");
     assert_eq!(world.metric("quorate_store_commits_failed_total").await, 0.0);

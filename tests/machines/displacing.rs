@@ -402,6 +402,76 @@ fn a_vote_for_a_move_that_comes_during_the_displacing_decision_is_not_lost() {
     assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
 }
 
+/// A move is suspended while its meeting may be displaced, and goes on as the displacing decision is refused. `rank` is of a
+/// third meeting that wants the new slot of the move, for bob, who refused it for the move's hold meanwhile. Returns the move's
+/// attempt and the other one.
+fn resumed_beside(desk: &mut Desk, rank: i32) -> [Attempt; 2] {
+    let old = book(desk, hour(0), MeetingSpec { priority: 2, ..yielding(&["bob"]) });
+    let third = |desk: &mut Desk| {
+        at(desk, hour(2), MeetingSpec { priority: rank, ..spec(&["bob"], 4) });
+        desk.hold().attempt
+    };
+    // The lower rank asks first, or it would not ask beside the higher one; bob hears of the move first.
+    let before = (rank < 2).then(|| third(desk));
+    desk.command(to(&old, hour(2)));
+    let open = desk.hold().attempt;
+    let other = before.unwrap_or_else(|| third(desk));
+    assert_ne!(open, other);
+    at(desk, hour(0), urgent(&["+alice", "+bob"], 1));
+    let hold = desk.hold();
+    assert_eq!(hold.displaces, [old]);
+    desk.grants("bob", &hold.attempt);
+    desk.slow = true;
+    desk.register_as("alice", "another journal", 1, &[], &[]);
+    desk.grants("alice", &hold.attempt);
+    desk.refuses("bob", &other, Refusal::Held(Some(open.clone())));
+    desk.slow = false;
+    desk.commit();
+    assert_ne!(desk.state(&hold.attempt), AttemptState::Committed);
+    [open, other]
+}
+
+#[test]
+fn a_lower_rank_pushes_no_move_that_goes_on() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let [open, other] = resumed_beside(&mut desk, 1);
+    assert_eq!((desk.state(&open), desk.state(&other)), (AttemptState::Holding, AttemptState::Aborted));
+    assert_eq!(desk.core.counters().pushed, 0);
+}
+
+#[test]
+fn a_higher_rank_pushes_a_move_that_goes_on() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let [open, other] = resumed_beside(&mut desk, 3);
+    assert_eq!((desk.state(&open), desk.state(&other)), (AttemptState::Aborted, AttemptState::Holding));
+    assert_eq!(desk.core.counters().pushed, 1);
+}
+
+/// What a suspended move waits for is decided meanwhile: bob is asked again.
+#[test]
+fn a_move_that_goes_on_waits_for_nothing_that_is_decided() {
+    let mut desk = Desk::new(&["alice", "bob"]);
+    let old = book(&mut desk, hour(0), MeetingSpec { priority: 2, ..yielding(&["bob"]) });
+    desk.schedule_at(hour(2), &["bob"]);
+    let other = desk.hold().attempt;
+    let moving = desk.command(to(&old, hour(2)));
+    let open = desk.hold().attempt;
+    at(&mut desk, hour(0), urgent(&["+alice", "+bob"], 1));
+    let hold = desk.hold();
+    desk.grants("bob", &hold.attempt);
+    desk.slow = true;
+    desk.register_as("alice", "another journal", 1, &[], &[]);
+    desk.grants("alice", &hold.attempt);
+    desk.refuses("bob", &open, Refusal::Held(Some(other.clone())));
+    desk.command(Command::Cancel { meeting: other.meeting.clone(), version: None });
+    desk.slow = false;
+    desk.commit();
+    assert_eq!((desk.state(&open), desk.state(&other)), (AttemptState::Holding, AttemptState::Aborted));
+    desk.grants("bob", &open);
+    assert_eq!(desk.answer(moving).slot, Some(hour(2)));
+    assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
+}
+
 #[test]
 fn a_meeting_cancelled_meanwhile_is_not_displaced() {
     let mut desk = Desk::new(&["alice", "bob"]);

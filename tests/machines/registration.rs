@@ -473,6 +473,27 @@ fn a_registration_that_comes_late_over_a_stream_given_up_takes_nobody_off_the_ne
     }
 }
 
+/// A host of long standing is given somebody for whom a newer host speaks: the last word counts.
+#[test]
+fn a_host_that_was_there_before_takes_somebody_new_from_a_newer_one() {
+    let mut desk = Desk::new(&[]);
+    let (older, newer) = (SessionId(1), SessionId(2));
+    let registers = |who: &str, journal: &str| {
+        AgentMessage::Register(Box::new(Desk::introduction(who, journal, 0, &[], &[])))
+    };
+    desk.input(Input::Agent(older, registers("alice", "of the older host")));
+    desk.input(Input::Agent(newer, registers("carol", "of the newer host")));
+    desk.sent.clear();
+    desk.input(Input::Agent(older, registers("carol", "of the older host")));
+    let said = |wanted: &str| desk.sent.iter().filter(|(_, m)| format!("{m:?}").starts_with(wanted)).count();
+    assert_eq!((said("Superseded"), said("Registered")), (1, 1), "{:?}", desk.sent);
+    // With the journal that the newer host has, it may be that of a process that is dead.
+    desk.input(Input::Agent(newer, registers("bob", "of both")));
+    desk.sent.clear();
+    desk.input(Input::Agent(older, registers("bob", "of both")));
+    assert!(matches!(desk.sent.as_slice(), [(_, SchedulerMessage::Superseded { .. })]), "{:?}", desk.sent);
+}
+
 /// Attempts of meetings that never were.
 fn made_up(prefix: &str, count: usize) -> Vec<Attempt> {
     (0..count).map(|n| Attempt::new(MeetingId::new(format!("{prefix}-{n}")), AttemptNumber(1))).collect()

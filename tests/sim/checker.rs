@@ -25,6 +25,8 @@ struct Registration {
     journal: String,
     sequence: u64,
     origin: Origin,
+    /// The streams that ever spoke for it.
+    spoke: BTreeSet<SessionId>,
 }
 
 /// What a message was to the scheduler.
@@ -45,6 +47,8 @@ pub struct Checker {
     decisions: Decisions,
     held_since: BTreeMap<(ParticipantId, Attempt), Mono>,
     registrations: BTreeMap<ParticipantId, Registration>,
+    /// Over which somebody registered.
+    streams: BTreeSet<SessionId>,
     /// Every yes: one that comes in while the decision is on its way takes nothing from an earlier one.
     cast: BTreeMap<(ParticipantId, Attempt), BTreeSet<(Epoch, Lineage)>>,
     /// The journals' lives, as the store has them.
@@ -128,10 +132,12 @@ impl Checker {
                 journal: row.journal_id.clone(),
                 sequence: row.journal_sequence,
                 origin: Origin::default(),
+                spoke: BTreeSet::new(),
             };
             (row.id.clone(), registration)
         };
         self.registrations = participants.iter().map(known).collect();
+        self.streams.clear();
     }
 
     /// A message comes in at the scheduler.
@@ -164,12 +170,16 @@ impl Checker {
 
     fn registered(&mut self, session: SessionId, register: &Register) -> Heard {
         let known = self.registrations.entry(register.participant.clone()).or_default();
-        // A stream that was opened before the one that speaks.
+        let same_journal = !register.journal_id.is_empty() && known.journal == register.journal_id;
+        // Opened before the one that speaks: of a process that may be dead, unless the stream is known, and this
+        // participant is new to it, with a journal of its own.
         let older = known.session.is_some_and(|speaks| speaks > session);
-        if register.origin.is_late(&known.origin) || older {
+        let dead = same_journal || known.spoke.contains(&session) || !self.streams.contains(&session);
+        if register.origin.is_late(&known.origin) || older && dead {
             return Heard::Stale;
         }
-        let same_journal = !register.journal_id.is_empty() && known.journal == register.journal_id;
+        known.spoke.insert(session);
+        self.streams.insert(session);
         let same = same_journal && known.sequence <= register.journal_sequence;
         known.origin.clone_from(&register.origin);
         known.session = Some(session);

@@ -236,8 +236,7 @@ impl Coordinator {
             live.phase = Phase::Holding(holding);
             self.set_meeting_timer(id, Some(at));
             self.evaluate(now, &attempt);
-            self.push_waited_for(now, &attempt);
-            self.push_again(now, &attempt);
+            self.contend_again(now, &attempt);
             return self.empty_inbox(now, id);
         }
         // The row is not the one that this job knows: never guess, read it.
@@ -249,13 +248,6 @@ impl Coordinator {
         let change = matches!(live.job, Job::Change { .. });
         self.finish(id, &Reply::Refused(Refused::BeingChanged));
         self.read(Read::Meeting(id.clone()), Pending::ReadUnexpected { tickets, change });
-    }
-
-    /// Who wanted to push it waited for a decision that did not come.
-    pub(super) fn push_again(&mut self, now: Now, attempt: &Attempt) {
-        if let Some(pusher) = self.pushers(attempt).into_iter().next() {
-            self.push(now, &pusher, attempt);
-        }
     }
 
     /// A meeting that was to be displaced is not what it was: the slot is sought anew.

@@ -219,7 +219,7 @@ impl Coordinator {
                         self.vote_timeout(now, id);
                         // With the votes that came in meanwhile.
                         self.evaluate(now, &attempt);
-                        self.push_again(now, &attempt);
+                        self.contend_again(now, &attempt);
                     }
                     // An answer may have come in meanwhile: everyone is asked anew.
                     _ => self.begin_round(now, id),

@@ -212,15 +212,28 @@ impl Coordinator {
         }
     }
 
-    /// Pushes whatever this attempt waits for: its decision did not come about.
-    pub(super) fn push_waited_for(&mut self, now: Now, attempt: &Attempt) {
-        let Some(holding) = self.holding(attempt).filter(|_| self.is_open(attempt)) else { return };
-        let waited_for = holding.ballots.values().filter_map(|ballot| match ballot {
-            Ballot::Pushing(by) => Some(by.clone()),
-            _ => None,
-        });
-        for by in waited_for.collect::<BTreeSet<_>>() {
-            self.push(now, attempt, &by);
+    /// A decision did not come about: what this attempt waits for, and whoever waits for it, is looked at again, by rank.
+    pub(super) fn contend_again(&mut self, now: Now, attempt: &Attempt) {
+        let waits = |holding: &Holding| -> Vec<(ParticipantId, Attempt)> {
+            let pushing = holding.ballots.iter().filter_map(|(participant, ballot)| match ballot {
+                Ballot::Pushing(by) => Some((participant.clone(), by.clone())),
+                _ => None,
+            });
+            pushing.collect()
+        };
+        for (participant, by) in self.holding(attempt).map(waits).unwrap_or_default() {
+            match self.holding(&by).is_some() || self.aborting.contains(&by) {
+                true => self.held_by(now, participant, attempt.clone(), Some(by)),
+                // Decided meanwhile, when nobody told this attempt.
+                false => self.hold_again(&participant, attempt),
+            }
+        }
+        for ours in self.pushers(attempt) {
+            for (participant, by) in self.holding(&ours).map(waits).unwrap_or_default() {
+                if by == *attempt {
+                    self.held_by(now, participant, ours.clone(), Some(by));
+                }
+            }
         }
     }
 

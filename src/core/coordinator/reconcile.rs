@@ -36,7 +36,6 @@ impl Coordinator {
     /// What the store has is known: settle every difference, in one transaction.
     pub(super) fn reconcile(
         &mut self,
-        now: Now,
         participant: &ParticipantId,
         epoch: Epoch,
         promises: ParticipantPromises,
@@ -75,8 +74,8 @@ impl Coordinator {
         if registering.new_lineage && !registering.same_stream {
             writes.extend(self.drop_releases(participant));
         }
-        self.settle_held(now, &registering, &promises, &mut admission);
-        self.settle_booked(now, &registering, &promises, &mut admission);
+        self.settle_held(&registering, &promises, &mut admission);
+        self.settle_booked(&registering, &promises, &mut admission);
         writes.extend(admission.over.iter().cloned().map(Write::Delivery));
         self.settle_missing(&registering, promises.booked, &mut admission, &mut writes);
         let conditions = vec![self.fence()];
@@ -99,7 +98,6 @@ impl Coordinator {
 
     fn settle_held(
         &self,
-        now: Now,
         registering: &Registering,
         promises: &ParticipantPromises,
         admission: &mut Admission,
@@ -118,7 +116,7 @@ impl Coordinator {
                 Some(_) => admission.again.push(attempt.clone()),
                 None if booked.contains(attempt) => {}
                 None if !promises.is_known(attempt) => admission.unknown.push(attempt.clone()),
-                None => admission.tell_or_release(now, promises, attempt),
+                None => admission.tell_or_release(registering.after, promises, attempt),
             }
         }
         let held: BTreeSet<&Attempt> = registering.register.held.iter().map(|held| &held.attempt).collect();
@@ -131,7 +129,6 @@ impl Coordinator {
 
     fn settle_booked(
         &mut self,
-        now: Now,
         registering: &Registering,
         promises: &ParticipantPromises,
         admission: &mut Admission,
@@ -146,10 +143,9 @@ impl Coordinator {
             let row = promises.row(attempt).map(|(row, _)| row);
             // It took place: there is nothing to settle any more.
             let ours = |row: &&AttemptRow| row.commit_set.contains(booked_by(registering));
-            if row
-                .filter(ours)
-                .is_some_and(|row| row.state == AttemptState::Committed && row.blocked.end <= now.wall)
-            {
+            if row.filter(ours).is_some_and(|row| {
+                row.state == AttemptState::Committed && row.blocked.end <= registering.after
+            }) {
                 continue;
             }
             match row.map(|row| row.state) {
@@ -157,7 +153,7 @@ impl Coordinator {
                 None => unknown.push(attempt),
                 Some(AttemptState::Holding) => undecided.push(attempt),
                 Some(AttemptState::Committed | AttemptState::Aborted | AttemptState::Superseded) => {
-                    admission.tell_or_release(now, promises, attempt);
+                    admission.tell_or_release(registering.after, promises, attempt);
                 }
             }
         }
@@ -309,7 +305,7 @@ impl Coordinator {
 
 impl Admission {
     /// What is over for good is released with the registration itself; of everything else the store is asked.
-    fn tell_or_release(&mut self, now: Now, promises: &ParticipantPromises, attempt: &Attempt) {
+    fn tell_or_release(&mut self, after: Instant, promises: &ParticipantPromises, attempt: &Attempt) {
         let of_theirs = |row: &AttemptRow| row.commit_set.contains(&self.participant);
         let cause = match promises.row(attempt) {
             Some((row, _)) if row.state == AttemptState::Aborted => ReleaseCause::Aborted,
@@ -318,7 +314,7 @@ impl Admission {
                 ReleaseCause::NotNeeded
             }
             // It left, or was taken out: callers have looked for its booking. What took place is told otherwise.
-            Some((row, _)) if row.state == AttemptState::Committed && row.blocked.end > now.wall => {
+            Some((row, _)) if row.state == AttemptState::Committed && row.blocked.end > after => {
                 ReleaseCause::Withdrawn
             }
             _ => return self.tell.push(attempt.clone()),

@@ -20,6 +20,8 @@ pub(super) struct Registering {
     unread: Vec<Attempt>,
     /// What is read already of the rest, where it reports more than one read asks about.
     reported: Reported,
+    /// What ended before this was not read.
+    pub(super) after: Instant,
 }
 
 impl Registering {
@@ -32,19 +34,16 @@ impl Registering {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Members {
     now: BTreeSet<ParticipantId>,
-    /// How often somebody joined: whoever comes and goes under names without end is to find one, too.
-    joined: usize,
+    /// For whom it ever spoke: whoever comes and goes under names without end is to find one, too.
+    ever: BTreeSet<ParticipantId>,
 }
 
 impl Members {
     /// Whether there is room for this participant.
     fn admit(&mut self, participant: &ParticipantId) -> bool {
-        if self.now.contains(participant) {
-            return true;
-        }
-        let room = self.joined < limits::PARTICIPANTS_PER_SESSION;
+        let room = self.ever.contains(participant) || self.ever.len() < limits::PARTICIPANTS_PER_SESSION;
         if room {
-            self.joined += 1;
+            self.ever.insert(participant.clone());
             self.now.insert(participant.clone());
         }
         room
@@ -54,15 +53,11 @@ impl Members {
 impl Coordinator {
     pub(super) fn register(&mut self, now: Now, session: SessionId, register: Register) {
         let participant = register.participant.clone();
-        let newer =
-            |known: &Known| known.connected.as_ref().is_some_and(|connected| connected.session > session);
-        if let Some(known) = self
-            .participants
-            .get(&participant)
-            .filter(|known| register.origin.is_late(&known.origin) || newer(known))
-        {
-            // The same process has registered since: nobody listens on this stream any more, or it says it twice. Or a
-            // stream that was opened later speaks: whoever spoke over this one may be dead, and so may what follows.
+        if let Some(known) = self.participants.get(&participant).filter(|known| {
+            register.origin.is_late(&known.origin) || self.comes_late(session, &register, known)
+        }) {
+            // The same process has registered since: nobody listens on this stream any more, or it says it twice. Or
+            // whoever spoke over this one may be dead, and so may what follows.
             self.counters.stale += 1;
             let here = known.connected.as_ref().is_some_and(|connected| connected.session == session);
             let superseded = SchedulerMessage::Superseded { epoch: known.row.epoch };
@@ -109,6 +104,7 @@ impl Coordinator {
             heard: BTreeSet::new(),
             unread: Vec::new(),
             reported: Reported::new(),
+            after: now.wall,
         };
         self.registering.insert(participant.clone(), registering);
         if new_lineage {
@@ -116,6 +112,16 @@ impl Coordinator {
             self.void_votes(now, &participant);
         }
         self.read_promises(now, participant);
+    }
+
+    /// Whether a registration may be of a process that is dead, though it comes last: a stream speaks that was opened after
+    /// this one, and this one said so before, says anything only now, or speaks for the same journal. A host that was there
+    /// before, and gets somebody new whom another host speaks for, is another matter.
+    fn comes_late(&self, session: SessionId, register: &Register, known: &Known) -> bool {
+        let newer = known.connected.as_ref().is_some_and(|connected| connected.session > session);
+        let spoke = self.sessions.get(&session);
+        let same_journal = !register.journal_id.is_empty() && register.journal_id == known.row.journal_id;
+        newer && (same_journal || spoke.is_none_or(|members| members.ever.contains(&register.participant)))
     }
 
     /// Reads what the store has, from the beginning. If it is being read for an earlier registration, that comes to its
@@ -138,6 +144,7 @@ impl Coordinator {
         let Some(registering) = self.registering.get_mut(&participant) else { return };
         let from = registering.unread.len().saturating_sub(limits::PROMISES_PER_READ);
         let reported = registering.unread.split_off(from);
+        registering.after = now.wall;
         let last = registering.unread.is_empty();
         let epoch = self.participants.get(&participant).map(|known| known.row.epoch).unwrap_or_default();
         self.reading_promises.insert(participant.clone());
@@ -194,7 +201,7 @@ impl Coordinator {
             for found in promises.reported.values_mut() {
                 found.take_if(|(row, _)| !row.asked.contains(&participant));
             }
-            self.reconcile(now, &participant, epoch, promises);
+            self.reconcile(&participant, epoch, promises);
         }
     }
 
@@ -239,10 +246,11 @@ impl Coordinator {
         ));
         // No store of ours gets there: a journal that is damaged, or not meant well. Followed, it would leave no room for
         // lives to come.
-        if seen >= limits::GENERATION_BELIEVED || seen - self.generation > limits::GENERATION_JUMP {
+        if seen >= limits::GENERATION_BELIEVED {
             return;
         }
-        let next = seen + 1;
+        // Whoever is right says it again, if it takes more than one step.
+        let next = seen.min(self.generation.saturating_add(limits::GENERATION_JUMP)) + 1;
         let conditions = vec![self.fence()];
         self.generation = next;
         self.incarnation = self.random.uuid();

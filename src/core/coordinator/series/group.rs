@@ -308,7 +308,7 @@ impl Coordinator {
             if self.is_open(attempt) {
                 self.set_attempt_timer(attempt);
                 self.evaluate(now, attempt);
-                self.push_again(now, attempt);
+                self.contend_again(now, attempt);
             }
         }
         for member in &held {
