@@ -458,9 +458,12 @@ pub fn participants(value: &pb::ListParticipantsResponse, zone: &Zone) -> String
     let rows: Vec<_> = value.participants.iter().map(row).collect();
     let mut text = format!("Times are in {}.\n", zone.name);
     text.push_str(&table(&["ID", "NAME", "ZONE", "STATE", "SINCE"], &rows));
-    for person in value.participants.iter().filter(|person| !person.time_zone_detail.is_empty()) {
-        let _ =
-            writeln!(text, "note: {}: {}", clean(&person.participant_id), clean(&person.time_zone_detail));
+    for person in &value.participants {
+        for what in [&person.time_zone_detail, &person.calendar_problem] {
+            if !what.is_empty() {
+                let _ = writeln!(text, "note: {}: {}", clean(&person.participant_id), clean(what));
+            }
+        }
     }
     text + &more(&value.next_page_token)
 }

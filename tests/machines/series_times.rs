@@ -137,6 +137,23 @@ fn the_rest_begins_where_the_meetings_take_place() {
     assert_eq!(stored(&mut desk, &series).0.rule, "FREQ=WEEKLY;UNTIL=20300115T045959Z");
 }
 
+/// Whoever calls off what comes behind the end of a series makes it no longer.
+#[test]
+fn what_is_cut_short_behind_its_end_stays_as_it_is() {
+    let mut desk = Desk::new(&["alice"]);
+    let series = booked(&mut desk);
+    let rule = stored(&mut desk, &series).0.rule;
+    assert!(rule.contains("COUNT="), "{rule}");
+    cancel(&mut desk, &series, hour(1_000 * DAY).start);
+    assert_eq!(stored(&mut desk, &series).0.rule, rule);
+    cancel(&mut desk, &series, hour(8 * DAY).start);
+    let ended = stored(&mut desk, &series).0.rule;
+    assert!(ended.contains("UNTIL="), "{ended}");
+    cancel(&mut desk, &series, hour(1_000 * DAY).start);
+    assert_eq!(stored(&mut desk, &series).0.rule, ended);
+    assert_eq!(outcomes(&mut desk, &series), [STANDS, STANDS, GONE]);
+}
+
 /// Where one went by itself counts for that one alone.
 #[test]
 fn the_rest_begins_where_each_meeting_takes_place() {
@@ -148,7 +165,7 @@ fn the_rest_begins_where_each_meeting_takes_place() {
     moves_alone(&mut desk, &series, 0, late);
     cancel(&mut desk, &series, hour(8 * DAY).start);
     assert_eq!(outcomes(&mut desk, &series), [GONE, STANDS, OccurrenceOutcome::Moved]);
-    assert_eq!(stored(&mut desk, &series).0.rule, "FREQ=WEEKLY;UNTIL=20300122T090000Z", "the third stands");
+    assert_eq!(stored(&mut desk, &series).0.rule, "FREQ=WEEKLY;COUNT=3", "the third stands");
 }
 
 fn moves_alone(desk: &mut Desk, series: &SeriesId, n: usize, slot: TimeRange) {

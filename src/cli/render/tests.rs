@@ -278,4 +278,13 @@ fn outdated_zone_data_are_told_of_a_participant() {
     assert_eq!(participant(&outdated, &berlin()), "bob  away  the agent's clock rules differ\n");
     let page = pb::ListParticipantsResponse { participants: vec![outdated], ..Default::default() };
     assert!(participants(&page, &berlin()).contains("\nnote: bob: the agent's clock rules differ\n"));
+    let person = pb::Participant {
+        connected: true,
+        calendar_problem: "bob.ics:7: no end".into(),
+        participant_id: "bob".into(),
+        ..Default::default()
+    };
+    let page = pb::ListParticipantsResponse { participants: vec![person], ..Default::default() };
+    let text = participants(&page, &berlin());
+    assert!(text.contains("degraded") && text.contains("\nnote: bob: bob.ics:7: no end\n"), "{text}");
 }

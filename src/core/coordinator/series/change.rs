@@ -7,6 +7,7 @@ use super::parts::being_changed;
 use super::*;
 use crate::core::model::EventKind;
 use crate::core::record::BookedMeeting;
+use crate::core::recurrence::Rule;
 use crate::core::series::{self, Planned};
 
 impl Coordinator {
@@ -410,12 +411,26 @@ impl Series {
             self.state = SeriesState::Cancelled;
             return;
         };
+        let last = super::super::super::time::sub(rule, Duration::from_secs(1));
+        if self.ends_by(last) {
+            return;
+        }
         // Of an end beyond what is booked so far, the rest is still to be booked.
         self.booked_until = self.booked_until.filter(|until| *until < rule);
         let stays = |o: &Occurrence| o.slot.start < cut.from || o.meeting.is_some();
         self.occurrences.retain(stays);
-        let last = super::super::super::time::sub(rule, Duration::from_secs(1));
         self.rule = series::ending(&self.rule, last);
+    }
+
+    /// Whether the rule has nothing behind this instant as it is: what is cut short never gets longer.
+    fn ends_by(&self, last: Instant) -> bool {
+        let counted = self.rule.contains("COUNT=") && self.booked_until.is_none();
+        if counted {
+            return self.occurrences.iter().all(|occurrence| occurrence.recurrence <= last);
+        }
+        let zone = zones::zone(&self.time_zone).ok();
+        let until = Rule::parse(&self.rule).ok().zip(zone).and_then(|(rule, zone)| rule.until(&zone));
+        until.is_some_and(|until| until <= last)
     }
 
     /// Whether each occurrence that has a meeting has its row too: else a restart, or the end, crossed its beginning.
