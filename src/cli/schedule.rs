@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::client::{ClientArgs, tell};
 use super::error::{CliError, Exit};
@@ -155,6 +156,7 @@ pub async fn schedule(args: &ScheduleArgs) -> Result<Exit, CliError> {
     let (asker, reference) = args.client.asker();
     // With an id of our own, whoever loses the answer can ask for it again.
     let request_id = args.request_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let now = reference.now;
     let mut reader = Reader::new(reference);
     let request = schedule_request(args, request_id.clone(), &asker, &mut reader);
     reader.finish()?.iter().for_each(|note| tell(&format!("note: {note}\n")));
@@ -177,7 +179,16 @@ pub async fn schedule(args: &ScheduleArgs) -> Result<Exit, CliError> {
         render::meeting(&meeting, render::state_headline(meeting.state), &asker.zone)
     };
     args.client.print(|| json::meeting_answer(Some(&meeting), None), text)?;
+    if is_over(&meeting, now) {
+        tell("note: that time is over\n");
+    }
     Ok(schedule_exit(meeting.state))
+}
+
+/// Whether a meeting has a slot that has passed: what is asked for in the past is booked there, and may be mistyped.
+fn is_over(meeting: &pb::Meeting, now: Timestamp) -> bool {
+    let end = meeting.slot.as_ref().and_then(|slot| slot.end_time.as_ref());
+    end.is_some_and(|end| end.seconds <= now.as_second())
 }
 
 /// The request that the options ask for. Problems are with the reader.
@@ -295,5 +306,19 @@ mod tests {
         assert_eq!(schedule_exit(State::Unspecified as i32), Exit::Done);
         assert_eq!(schedule_exit(State::Failed as i32), Exit::NoSlot);
         assert_eq!(schedule_exit(State::Cancelled as i32), Exit::NoSlot);
+    }
+
+    #[test]
+    fn a_slot_that_has_passed_is_told() {
+        let ends = |seconds| pb::Meeting {
+            slot: Some(pb::TimeRange {
+                start_time: None,
+                end_time: Some(prost_types::Timestamp { seconds, nanos: 0 }),
+            }),
+            ..Default::default()
+        };
+        let now = Timestamp::from_second(1_000).unwrap();
+        assert!(is_over(&ends(1_000), now) && !is_over(&ends(1_001), now));
+        assert!(!is_over(&pb::Meeting::default(), now));
     }
 }
