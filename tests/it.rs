@@ -24,6 +24,7 @@ mod it {
     mod schedule;
     mod series;
     mod server;
+    mod shares;
     mod stalled;
     mod streams;
     mod tracing;

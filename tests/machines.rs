@@ -13,6 +13,8 @@ mod displacing;
 mod lies;
 #[path = "machines/looking.rs"]
 mod looking;
+#[path = "machines/names.rs"]
+mod names;
 #[path = "machines/registration.rs"]
 mod registration;
 #[path = "machines/scheduler.rs"]

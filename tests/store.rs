@@ -93,6 +93,7 @@ conformance! {
         booking_writes,
         delivery_writes,
         participant_writes,
+        strangers_can_be_forgotten,
         numbers_keep_all_their_bits,
         snapshot_is_live_work_only,
         promises_of_a_participant,

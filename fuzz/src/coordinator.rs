@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use prost::Message;
 use quorate::core::availability::Disclosure;
-use quorate::core::coordinator::{Change, Command, Coordinator, Effect, Input, OpId, ScheduleRequest, Start};
+use quorate::core::coordinator::{
+    Change, Command, Coordinator, Effect, Input, OpId, Room, ScheduleRequest, Start,
+};
 use quorate::core::ids::{Attempt, MeetingId, ParticipantId, QueryId, SessionId, Ticket};
 use quorate::core::invariants::{self, Decisions, StoreView};
 use quorate::core::limits;
@@ -84,7 +86,7 @@ impl World {
     fn new() -> Self {
         let disk = MemoryDisk::new();
         let mut store = MemoryStore::on(&disk);
-        let start = Start { snapshot: store.snapshot().expect("a snapshot"), seed: 1 };
+        let start = Start { snapshot: store.snapshot().expect("a snapshot"), seed: 1, room: Room::default() };
         let now = Now { mono: Mono::default(), wall: wall(Mono::default()) };
         let (core, effects) = Coordinator::start(now, start);
         let mut world = Self {
@@ -319,7 +321,11 @@ impl World {
         self.open.clear();
         self.starts += 1;
         self.store = MemoryStore::on(&self.disk);
-        let start = Start { snapshot: self.store.snapshot().expect("a snapshot"), seed: self.starts };
+        let start = Start {
+            snapshot: self.store.snapshot().expect("a snapshot"),
+            seed: self.starts,
+            room: Room::default(),
+        };
         let (core, effects) = Coordinator::start(self.now(), start);
         self.core = core;
         self.carry_out(effects);
@@ -369,7 +375,11 @@ impl World {
                 Effect::Fenced => panic!("fenced off, with one scheduler"),
                 Effect::Drained => self.drained = true,
                 // Agents that lie may well alarm it.
-                Effect::Send(..) | Effect::Reject(..) | Effect::Participant(..) | Effect::Alarm(_) => {}
+                Effect::Send(..)
+                | Effect::Reject(..)
+                | Effect::Participant(..)
+                | Effect::Forgotten(_)
+                | Effect::Alarm(_) => {}
             }
         }
     }

@@ -199,7 +199,13 @@ async fn serve(args: ServeArgs, spans: Option<Spans>, says: Says) -> Result<(), 
     };
     // Before anyone can know that we run: a signal that comes at once has to drain too.
     let stopped = stop_signal()?;
-    let limits = CallerLimits { open: args.max_requests_per_caller, priority: args.max_priority };
+    let limits = CallerLimits {
+        open: args.max_requests_per_caller,
+        streams: args.max_streams_per_caller,
+        participants: args.max_participants_per_caller,
+        priority: args.max_priority,
+        priorities: args.max_priority_from,
+    };
     let settings = Settings { listen: args.listen, storage, limits, admin: args.admin, spans };
     let scheduler = Scheduler::start(settings).await?;
     let (version, address) = (env!("CARGO_PKG_VERSION"), scheduler.address().to_string());

@@ -1,10 +1,11 @@
 //! What `quorate serve` takes. `app::serve` does the work.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgGroup, Args};
+use ipnet::IpNet;
 
 use super::parse;
 use super::telemetry::TelemetryArgs;
@@ -39,10 +40,23 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", env = "QUORATE_MAX_REQUESTS_PER_CALLER",
           default_value_t = limits::REQUESTS_PER_CALLER, value_parser = at_least_one)]
     pub max_requests_per_caller: usize,
+    /// Streams of agents that one caller (an address) may have open at once
+    #[arg(long, value_name = "N", env = "QUORATE_MAX_STREAMS_PER_CALLER",
+          default_value_t = limits::STREAMS_PER_CALLER, value_parser = at_least_one)]
+    pub max_streams_per_caller: usize,
+    /// Participants that the streams of one caller (an address) may speak for at a time, together
+    #[arg(long, value_name = "N", env = "QUORATE_MAX_PARTICIPANTS_PER_CALLER",
+          default_value_t = limits::PARTICIPANTS_PER_CALLER, value_parser = at_least_one)]
+    pub max_participants_per_caller: usize,
     /// The highest priority that callers may ask for
     #[arg(long, value_name = "N", env = "QUORATE_MAX_PRIORITY", default_value_t = limits::PRIORITY_MAX,
           value_parser = clap::value_parser!(i32).range(1..=limits::PRIORITY_MAX as i64))]
     pub max_priority: i32,
+    /// The highest priority that callers from a network may ask for, such as 10.1.0.0/16=100, in place of --max-priority; the
+    /// narrowest network counts. May be given many times, or once with ';' between
+    #[arg(long, value_name = "NETWORK=N", env = "QUORATE_MAX_PRIORITY_FROM", value_delimiter = ';',
+          value_parser = priority_from)]
+    pub max_priority_from: Vec<(IpNet, i32)>,
     /// Address and port for probes, metrics and the status page: read-only, and without a password. Not served unless given
     #[arg(long, value_name = "ADDRESS", env = "QUORATE_ADMIN")]
     pub admin: Option<SocketAddr>,
@@ -59,5 +73,19 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) => Err("must be at least 1".into()),
         Ok(n) => Ok(n),
         Err(error) => Err(format!("{error}")),
+    }
+}
+
+/// A network, or a single address, and the highest priority from there.
+fn priority_from(text: &str) -> Result<(IpNet, i32), String> {
+    let (net, priority) =
+        text.split_once('=').ok_or("must be NETWORK=N, such as 10.1.0.0/16=100".to_owned())?;
+    let (net, priority) = (net.trim(), priority.trim());
+    let parsed = net.parse::<IpNet>().or_else(|_| net.parse::<IpAddr>().map(IpNet::from));
+    let net = parsed.map_err(|_| format!("'{net}' is no network such as 10.1.0.0/16, and no address"))?;
+    let range = 1..=limits::PRIORITY_MAX;
+    match priority.parse() {
+        Ok(priority) if range.contains(&priority) => Ok((net.trunc(), priority)),
+        _ => Err(format!("'{priority}' is no priority: 1 to {}", limits::PRIORITY_MAX)),
     }
 }

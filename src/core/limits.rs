@@ -148,11 +148,14 @@ pub const SESSION_QUEUE: usize = 65_536;
 /// Messages of one stream that may be waiting for the engine and the disk; then its reader waits. A registration counts as
 /// one more for every [`PROMISES_PER_MESSAGE`] promises that it reports.
 pub const SESSION_UNSETTLED: u32 = 1_024;
+/// Messages of all streams of one caller that may be waiting so, counted likewise: those of eight streams.
+pub const CALLER_UNSETTLED: u32 = 8 * SESSION_UNSETTLED;
 /// How many reported promises weigh as much as one message.
 pub const PROMISES_PER_MESSAGE: usize = 8;
 /// Most participants for whom one stream ever speaks.
 pub const PARTICIPANTS_PER_SESSION: usize = 100_000;
-/// Most participants that are known, connected or not.
+/// Most participants that are known, connected or not. For one more, whoever is not connected and was never asked to promise
+/// anything is forgotten.
 pub const PARTICIPANTS: usize = 1_000_000;
 /// Most free ranges in one answer.
 pub const FREE_RANGES: usize = 10_000;
@@ -185,6 +188,11 @@ pub const GENERATION_BELIEVED: u32 = 1 << 31;
 pub const GENERATION_JUMP: u32 = 1 << 22;
 /// Requests and watches that one caller may have open, unless configured otherwise.
 pub const REQUESTS_PER_CALLER: usize = 2_000;
+/// Streams of agent hosts that one caller may have open, unless configured otherwise: an agent for each person in a large
+/// house, all behind one address.
+pub const STREAMS_PER_CALLER: usize = 10_000;
+/// Participants that the streams of one caller may speak for at a time, unless configured otherwise: a quarter of all names.
+pub const PARTICIPANTS_PER_CALLER: usize = PARTICIPANTS / 4;
 /// Most transactions in one commit group.
 pub const COMMIT_GROUP: usize = 512;
 /// Events kept for replay.

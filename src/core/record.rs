@@ -215,6 +215,8 @@ pub enum Write {
     JournalSeen(ParticipantId, Lineage, u64),
     /// Sets `last_seen`.
     LastSeen(ParticipantId, Instant),
+    /// Removes the participant's row; nothing happens if there is none.
+    ForgetParticipant(ParticipantId),
     /// Appends an event; it gets the next number.
     Event(Box<NewEvent>),
     /// Begins a new life of the store.
@@ -259,6 +261,8 @@ pub struct Snapshot {
     pub holding: Vec<AttemptRow>,
     /// All participants.
     pub participants: Vec<ParticipantRow>,
+    /// Those of them whom no meeting, booking or delivery names, in order.
+    pub strangers: Vec<ParticipantId>,
     /// All deliveries not yet acknowledged.
     pub deliveries: Vec<Delivery>,
 }

@@ -57,6 +57,11 @@ impl Directory {
         self.changes.send(view).ok();
     }
 
+    /// The participant is known no more. It was not connected, so that no watcher misses it.
+    pub(super) fn remove(&self, id: &ParticipantId) {
+        self.all.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
     /// One participant.
     pub fn get(&self, id: &ParticipantId) -> Option<ParticipantView> {
         self.all.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()

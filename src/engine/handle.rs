@@ -11,7 +11,7 @@ use crate::core::ids::SessionId;
 
 use super::directory::Directory;
 use super::run::{ToEngine, Waiting};
-use super::session::Session;
+use super::session::{Opener, Session};
 use super::store::Reader;
 use super::vitals::Vitals;
 
@@ -47,11 +47,11 @@ pub struct EngineHandle {
 
 /// Something of the caller's that is kept until its command is answered, whether or not the caller still waits.
 #[derive(Default)]
-pub struct Seat(Option<Box<dyn Send>>);
+pub struct Seat(Option<Box<dyn Send + Sync>>);
 
 impl Seat {
     /// Keeps it.
-    pub fn taken(kept: impl Send + 'static) -> Self {
+    pub fn taken(kept: impl Send + Sync + 'static) -> Self {
         Self(Some(Box::new(kept)))
     }
 }
@@ -88,11 +88,12 @@ impl EngineHandle {
         answer.await.map_err(|_| EngineError::Stopped)?
     }
 
-    /// A new stream of an agent host.
-    pub async fn open_session(&self) -> Result<Session, EngineError> {
+    /// A new stream of an agent host. Without an opener it is bound by what holds for one stream only.
+    pub async fn open_session(&self, opener: Option<Opener>) -> Result<Session, EngineError> {
         let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
-        let (session, sender) = Session::new(id, self.clone());
-        self.send(ToEngine::Open(id, sender)).await?;
+        let caller = opener.as_ref().map(|opener| opener.caller);
+        let (session, sender) = Session::new(id, self.clone(), opener);
+        self.send(ToEngine::Open(id, sender, caller)).await?;
         Ok(session)
     }
 

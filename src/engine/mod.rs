@@ -17,6 +17,6 @@ pub use clock::Clock;
 pub use directory::{Directory, DirectoryChange, ParticipantView};
 pub use handle::{EngineError, EngineHandle, Seat};
 pub use run::{start, start_traced, start_with};
-pub use session::{End, Outgoing, Place, Session};
+pub use session::{End, Opener, Outgoing, Place, Session};
 pub use vitals::{StoreVitals, Vitals};
 pub use writer::StoreRuns;

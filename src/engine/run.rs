@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::clock::Clock;
 use super::directory::Directory;
 use super::handle::{EngineError, EngineHandle, Seat, Shared};
-use super::session::{End, Outgoing, Place, SessionSender};
+use super::session::{End, Outgoing, Place, SessionSender, Unsettled};
 use super::spans::Spans;
 use super::store::{Operation, OperationResult, Store, StoreError};
 use super::vitals::{StoreVitals, Vitals};
 use super::writer::{Answer, Ask, StoreRuns, Writer};
-use crate::core::coordinator::{Command, Coordinator, Effect, Input, OpId, Reply, Start};
+use crate::core::coordinator::{Caller, Command, Coordinator, Effect, Input, OpId, Reply, Room, Start};
 use crate::core::ids::{ParticipantId, SessionId, Ticket};
 use crate::core::limits;
 use crate::core::measure::Counters;
@@ -62,9 +62,9 @@ pub(super) enum ToEngine {
         deadline: Option<Duration>,
         reply: Waiting,
     },
-    Open(SessionId, SessionSender),
-    /// What an agent host said. The permit is given back when all that it caused is on disk.
-    Agent(SessionId, Vec<(Place, AgentMessage)>, OwnedSemaphorePermit),
+    Open(SessionId, SessionSender, Option<Caller>),
+    /// What an agent host said.
+    Agent(SessionId, Vec<(Place, AgentMessage)>, Unsettled),
     Closed(SessionId),
     Drain(Duration, oneshot::Sender<()>),
     /// How it is, with up to so many of the requests that are being worked on.
@@ -123,7 +123,7 @@ pub async fn start_traced(
     let (events_in, events) = watch::channel(0);
     let directory = Arc::new(Directory::new());
     let clock = spans.as_ref().map_or_else(Clock::start, Spans::clock);
-    let (core, effects) = Coordinator::start(clock.now(), Start { snapshot, seed });
+    let (core, effects) = Coordinator::start(clock.now(), Start { snapshot, seed, room: Room::default() });
     let mut engine = Engine {
         core: Some(core),
         clock,
@@ -195,12 +195,12 @@ struct Engine {
     sessions: HashMap<SessionId, SessionSender>,
     replies: HashMap<Ticket, Waiting>,
     /// Of the streams whose messages caused what is gathered, and what is on its way to the disk.
-    permits: Vec<OwnedSemaphorePermit>,
-    committing_permits: Vec<OwnedSemaphorePermit>,
+    permits: Vec<Unsettled>,
+    committing_permits: Vec<Unsettled>,
     /// Of those who registered over a stream, until what the store has of them is read: a stream that registers anew before
     /// that would have it read from the beginning, over and over. Whoever registers over another stream meanwhile is that
     /// one's to wait for.
-    registering: Vec<(SessionId, Vec<ParticipantId>, OwnedSemaphorePermit)>,
+    registering: Vec<(SessionId, Vec<ParticipantId>, Unsettled)>,
     next_ticket: u64,
     /// Where the agent's message stands that the core is being told.
     place: Place,
@@ -362,7 +362,8 @@ impl Engine {
         self.retry = None;
         self.restarted = Some(tokio::time::Instant::now());
         self.seed = self.seed.wrapping_add(1);
-        let (core, effects) = Coordinator::start(self.clock.now(), Start { snapshot, seed: self.seed });
+        let start = Start { snapshot, seed: self.seed, room: Room::default() };
+        let (core, effects) = Coordinator::start(self.clock.now(), start);
         self.core = Some(core);
         // Which writes that it began: only then is it known whether the store can be written.
         self.carry_out(effects);
@@ -395,13 +396,16 @@ impl Engine {
                 self.handle(Input::Command { ticket, command: *command, deadline });
             }
             ToEngine::Command { reply, .. } => reply.answer(Err(EngineError::StoreUnavailable)),
-            ToEngine::Open(id, mut sender) => match (&self.core, &self.drain) {
+            ToEngine::Open(id, mut sender, caller) => match (&self.core, &self.drain) {
                 (None, _) => sender.end(End::StoreFailed),
                 (_, Some(_)) => sender.end(End::ShuttingDown),
                 // Its end was noted before its beginning came through the queue.
                 _ if sender.is_gone() => {}
                 (Some(_), None) => {
                     self.sessions.insert(id, sender);
+                    if let Some(caller) = caller {
+                        self.handle(Input::SessionOpened(id, caller));
+                    }
                 }
             },
             ToEngine::Agent(id, messages, permit) => {
@@ -518,6 +522,10 @@ impl Engine {
                         tracing::warn!(participant = %row.id, "{problem}");
                     }
                     self.directory.set(row, since, remarks);
+                }
+                Effect::Forgotten(participant) => {
+                    tracing::debug!(%participant, "forgotten: there was no room for another name");
+                    self.directory.remove(&participant);
                 }
                 Effect::Alarm(text) => tracing::error!(alarm = true, "{text}"),
                 Effect::Fenced => {

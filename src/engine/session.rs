@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::core::coordinator::Rejected;
+use crate::core::coordinator::{Caller, Rejected};
 use crate::core::ids::{ParticipantId, SessionId};
 use crate::core::limits;
 use crate::core::message::{AgentMessage, SchedulerMessage};
 use crate::core::trace::TraceContext;
 
-use super::handle::{EngineError, EngineHandle};
+use super::handle::{EngineError, EngineHandle, Seat};
 use super::run::ToEngine;
 
 /// What goes out over a stream.
@@ -43,6 +43,26 @@ pub enum End {
     Overflow,
     /// The store failed; reconciliation heals it.
     StoreFailed,
+}
+
+/// Who opens a stream, and what that one's streams have in common.
+#[derive(Debug)]
+pub struct Opener {
+    /// Who it is.
+    pub caller: Caller,
+    /// A permit for each message of all its streams that may be on its way ([`limits::CALLER_UNSETTLED`]): whoever opens many
+    /// streams has no more of the scheduler.
+    pub share: Arc<Semaphore>,
+    /// Kept until the stream is gone, and all that it caused is on disk.
+    pub seat: Seat,
+}
+
+/// The messages of one stream that are on their way. Dropped when all that they caused is on disk.
+#[derive(Debug)]
+pub(super) struct Unsettled {
+    _of_stream: OwnedSemaphorePermit,
+    _of_caller: Option<OwnedSemaphorePermit>,
+    _opener: Option<Arc<Opener>>,
 }
 
 /// The engine's end of a stream.
@@ -82,16 +102,18 @@ pub struct Session {
     gone: Arc<AtomicBool>,
     /// A permit for each message that may be on its way.
     unsettled: Arc<Semaphore>,
+    opener: Option<Arc<Opener>>,
 }
 
 impl Session {
-    pub(super) fn new(id: SessionId, engine: EngineHandle) -> (Self, SessionSender) {
+    pub(super) fn new(id: SessionId, engine: EngineHandle, opener: Option<Opener>) -> (Self, SessionSender) {
         let (queue_in, queue_out) = mpsc::channel(limits::SESSION_QUEUE);
         let (end_in, end_out) = oneshot::channel();
         let gone = Arc::new(AtomicBool::new(false));
         let sender = SessionSender { queue: queue_in, end: Some(end_in), gone: gone.clone() };
         let unsettled = Arc::new(Semaphore::new(limits::SESSION_UNSETTLED as usize));
-        (Self { id, engine, queue: Some(queue_out), end: Some(end_out), gone, unsettled }, sender)
+        let (queue, end, opener) = (Some(queue_out), Some(end_out), opener.map(Arc::new));
+        (Self { id, engine, queue, end, gone, unsettled, opener }, sender)
     }
 
     /// The outgoing half, once: messages, and the end.
@@ -99,8 +121,9 @@ impl Session {
         Some((self.queue.take()?, self.end.take()?))
     }
 
-    /// Hands in what the agent host said, in order. Waits while the engine is busy, and while more of this stream's than
-    /// `limits::SESSION_UNSETTLED` messages are not settled: whoever floods is slowed down, and nobody else.
+    /// Hands in what the agent host said, in order. Waits while the engine is busy, while more of this stream's than
+    /// `limits::SESSION_UNSETTLED` messages are not settled, and while more of its caller's than `limits::CALLER_UNSETTLED`
+    /// are not: whoever floods is slowed down, and nobody else.
     pub async fn received(&self, messages: Vec<(Place, AgentMessage)>) -> Result<(), EngineError> {
         let mut messages = messages.into_iter().peekable();
         while messages.peek().is_some() {
@@ -112,11 +135,21 @@ impl Session {
                 weight += weight_of(&next.1);
                 some.push(next);
             }
-            let permits = self.unsettled.clone().acquire_many_owned(weight.min(limits::SESSION_UNSETTLED));
-            let permit = permits.await.map_err(|_| EngineError::Stopped)?;
-            self.engine.send_at_leisure(ToEngine::Agent(self.id, some, permit)).await?;
+            let unsettled = self.unsettled(weight.min(limits::SESSION_UNSETTLED)).await?;
+            self.engine.send_at_leisure(ToEngine::Agent(self.id, some, unsettled)).await?;
         }
         Ok(())
+    }
+
+    /// Permits for messages of this weight: first the stream's own, so that no stream takes all of its caller's while it waits.
+    async fn unsettled(&self, weight: u32) -> Result<Unsettled, EngineError> {
+        let stopped = |_| EngineError::Stopped;
+        let of_stream = self.unsettled.clone().acquire_many_owned(weight).await.map_err(stopped)?;
+        let of_caller = match &self.opener {
+            Some(opener) => Some(opener.share.clone().acquire_many_owned(weight).await.map_err(stopped)?),
+            None => None,
+        };
+        Ok(Unsettled { _of_stream: of_stream, _of_caller: of_caller, _opener: self.opener.clone() })
     }
 }
 
@@ -132,6 +165,8 @@ fn weight_of(message: &AgentMessage) -> u32 {
 impl Drop for Session {
     fn drop(&mut self) {
         self.gone.store(true, Ordering::Release);
+        // Before anybody can see that it is gone: then there is room for another.
+        self.opener = None;
         self.engine.close(self.id);
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::callers::{Callers, caller};
 use super::engine_failed;
 use crate::core::coordinator::Rejected;
 use crate::core::limits;
@@ -29,6 +30,7 @@ const FAULTS: usize = 4_096;
 #[derive(Clone, Debug)]
 pub(super) struct Join {
     pub(super) engine: EngineHandle,
+    pub(super) callers: Callers,
 }
 
 #[tonic::async_trait]
@@ -39,7 +41,8 @@ impl pb::participant_service_server::ParticipantService for Join {
         &self,
         request: Request<Streaming<pb::JoinRequest>>,
     ) -> Result<Response<Self::JoinStream>, Status> {
-        let mut session = self.engine.open_session().await.map_err(engine_failed)?;
+        let opener = self.callers.opener(&caller(&request))?;
+        let mut session = self.engine.open_session(opener).await.map_err(engine_failed)?;
         let (queue, end) = session.outgoing().ok_or(ApiError::Internal)?;
         let (errors, errors_out) = mpsc::channel(FAULTS);
         let (fault, fault_out) = oneshot::channel();
@@ -217,6 +220,16 @@ fn rejected(why: Rejected) -> (Reason, &'static str) {
         Rejected::UnknownQuery => {
             (Reason::UnknownQuery, "the answer names no query that the participant was asked")
         }
-        Rejected::TooManyParticipants => (Reason::Limit, "the stream has too many participants"),
+        Rejected::TooManyOnStream => {
+            (Reason::Limit, "this stream has spoken for as many participants as one may; open another")
+        }
+        Rejected::TooManyOfCaller => (
+            Reason::Limit,
+            "the streams from this address speak for as many participants as they may; unregister some",
+        ),
+        Rejected::TooManyKnown => (
+            Reason::Limit,
+            "the scheduler knows as many participants as it may, all connected or in meetings",
+        ),
     }
 }

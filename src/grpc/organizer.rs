@@ -62,7 +62,7 @@ impl Organizer {
         deadline: Option<Duration>,
         caller: Caller,
     ) -> Result<pb::Meeting, ApiError> {
-        self.callers.may_ask_for(&request.spec, "spec")?;
+        self.callers.may_ask_for(&caller, &request.spec, "spec")?;
         let (id, understood) = (request.request_id.clone(), request.validate_only.then(|| request.clone()));
         match self.call(Command::Schedule(Box::new(request)), deadline, caller).await? {
             Reply::Meeting(meeting) => Ok(match understood {
@@ -160,7 +160,7 @@ impl pb::scheduler_service_server::SchedulerService for Organizer {
     ) -> Result<Response<pb::FindMeetingTimesResponse>, Status> {
         let (deadline, caller) = (deadline(&request), caller(&request));
         let find = requests::find(request.into_inner()).map_err(ApiError::from)?;
-        self.callers.may_ask_for(&find.spec, "spec").map_err(ApiError::from)?;
+        self.callers.may_ask_for(&caller, &find.spec, "spec").map_err(ApiError::from)?;
         let command = Command::Find { spec: find.spec, options: find.options, limit: find.limit };
         match self.call(command, deadline, caller).await? {
             Reply::Found { candidates, failure, counts, time_zone, clock_shifts } => {

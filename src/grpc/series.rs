@@ -21,7 +21,7 @@ impl Organizer {
         deadline: Option<Duration>,
         caller: Caller,
     ) -> Result<pb::Series, ApiError> {
-        self.callers.may_ask_for(&request.spec, "spec")?;
+        self.callers.may_ask_for(&caller, &request.spec, "spec")?;
         let id = request.request_id.clone();
         self.series_command(Command::ScheduleSeries(Box::new(request)), id, deadline, caller).await
     }

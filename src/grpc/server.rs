@@ -106,14 +106,12 @@ where
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
-    let organizer = Organizer {
-        engine: grpc.engine.clone(),
-        callers: Callers::new(grpc.limits),
-        stop: grpc.stop.clone(),
-    };
+    let callers = Callers::new(grpc.limits);
+    let organizer =
+        Organizer { engine: grpc.engine.clone(), callers: callers.clone(), stop: grpc.stop.clone() };
     let organizer = SchedulerServiceServer::new(organizer).max_decoding_message_size(limits::REQUEST_BYTES);
     let organizer = WithSpans::new(organizer, grpc.spans);
-    let join = Join { engine: grpc.engine.clone() };
+    let join = Join { engine: grpc.engine.clone(), callers };
     let join = ParticipantServiceServer::new(join).max_decoding_message_size(limits::FRAME_BYTES);
     let drained = CancellationToken::new();
     let server = Server::builder()

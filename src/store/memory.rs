@@ -292,6 +292,9 @@ impl Image {
                     row.last_seen = keys::kept(*at);
                 }
             }
+            Write::ForgetParticipant(id) => {
+                self.participants.remove(id);
+            }
             Write::Event(event) => self.put_event(event, events_kept),
             Write::Generation { generation, incarnation } => {
                 self.generation = *generation;
@@ -475,6 +478,9 @@ impl Image {
             attempt: attempt.clone(),
             body: body.clone(),
         });
+        let mut named: BTreeSet<&ParticipantId> = self.deliveries.keys().map(|(id, _)| id).collect();
+        named.extend(self.bookings.values().flat_map(BTreeMap::keys));
+        named.extend(self.meetings.values().flat_map(|meeting| keys::attendees(meeting)));
         Snapshot {
             generation: self.generation,
             incarnation: self.incarnation.clone(),
@@ -486,6 +492,7 @@ impl Image {
                 .collect(),
             live_series: self.series.values().filter(|series| series.is_live()).cloned().collect(),
             participants: self.participants.values().cloned().collect(),
+            strangers: self.participants.keys().filter(|id| !named.contains(id)).cloned().collect(),
             deliveries: deliveries.collect(),
             holding,
         }

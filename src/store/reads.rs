@@ -44,6 +44,13 @@ pub const LIVE_MEETINGS: &str = "SELECT id, body FROM meetings WHERE state IN ('
      ORDER BY id";
 
 /// Attempts that are not decided.
+/// Participants of whom nothing is on record but their row.
+pub const STRANGERS: &str = "
+    SELECT id FROM participants p
+    WHERE NOT EXISTS (SELECT 1 FROM meeting_attendees WHERE participant = p.id)
+      AND NOT EXISTS (SELECT 1 FROM bookings WHERE participant = p.id)
+      AND NOT EXISTS (SELECT 1 FROM deliveries WHERE participant = p.id)
+    ORDER BY id";
 pub const HOLDING: &str =
     "SELECT meeting_id, n, state, body FROM attempts WHERE state = 'HOLDING' ORDER BY meeting_id, n";
 
@@ -311,8 +318,20 @@ pub fn snapshot(db: &Connection) -> rusqlite::Result<Snapshot> {
         .prepare_cached(&format!("SELECT {} FROM participants ORDER BY id", rows::PARTICIPANT_COLUMNS))?
         .query_map([], rows::participant)?
         .collect::<rusqlite::Result<_>>()?;
-    let deliveries = deliveries(db)?;
-    Ok(Snapshot { generation, incarnation, live_meetings, live_series, holding, participants, deliveries })
+    let strangers = db
+        .prepare_cached(STRANGERS)?
+        .query_map([], |row| Ok(ParticipantId::new(text(row, 0)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Snapshot {
+        generation,
+        incarnation,
+        live_meetings,
+        live_series,
+        holding,
+        participants,
+        strangers,
+        deliveries: deliveries(db)?,
+    })
 }
 
 fn deliveries(db: &Connection) -> rusqlite::Result<Vec<Delivery>> {

@@ -74,6 +74,9 @@ impl<'group> Writer<'group> {
                 .prepare_cached("UPDATE participants SET last_seen_us = ?2 WHERE id = ?1")?
                 .execute(params![id.as_str(), keys::micros(*at)])
                 .map(drop),
+            Write::ForgetParticipant(id) => {
+                db.prepare_cached("DELETE FROM participants WHERE id = ?1")?.execute([id.as_str()]).map(drop)
+            }
             Write::Event(event) => self.event(db, event),
             Write::Generation { generation, incarnation } => db
                 .prepare_cached("UPDATE store SET generation = ?1, incarnation = ?2")?

@@ -69,8 +69,10 @@ pub enum ApiError {
         retry_after: Duration,
     },
     /// One caller has too much open.
-    #[error("this caller has {max} requests open already, as many as it may; try again in {retry_after:?}")]
+    #[error("this caller has {max} {what} open already, as many as it may; try again in {retry_after:?}")]
     CallerLimit {
+        /// What: requests, or streams.
+        what: &'static str,
         /// How many it may have.
         max: usize,
         /// When to try again.

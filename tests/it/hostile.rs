@@ -6,6 +6,7 @@ use pb::attendee_outcome::Status;
 use pb::meeting::State;
 use quorate::grpc::CallerLimits;
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic_types::StatusExt;
 
@@ -230,4 +231,72 @@ async fn nobody_asks_for_more_than_the_highest_priority() {
     assert_eq!(violation.field, "spec.priority");
     assert!(violation.description.contains("at most 5"), "{}", violation.description);
     world.book(ask(&["alice"]).priority(5)).await;
+}
+
+#[tokio::test]
+async fn some_networks_may_ask_for_more() {
+    let priorities = vec![("127.0.0.2/32".parse().unwrap(), 50), ("127.0.0.0/24".parse().unwrap(), 7)];
+    let limits = CallerLimits { priority: 5, priorities, ..CallerLimits::default() };
+    let world = World::start_limited(limits).await;
+    let _host = world.host(vec![person("alice", 8, 17)]).await;
+    let mut trusted = world.client_from("127.0.0.2").await;
+    for (priority, refused) in [(8, true), (7, false)] {
+        assert_eq!(world.try_schedule(ask(&["alice"]).priority(priority)).await.is_err(), refused);
+    }
+    let booked = within("a decision", trusted.schedule_meeting(ask(&["alice"]).priority(50).0)).await;
+    assert_eq!(booked.unwrap().into_inner().meeting.unwrap().state(), State::Confirmed);
+    let status = within("an answer", trusted.schedule_meeting(ask(&["alice"]).priority(51).0)).await;
+    assert!(status.unwrap_err().message().contains("at most 50 from this caller"));
+    // A dry run and a series are asked for like any other meeting.
+    let find = pb::FindMeetingTimesRequest {
+        spec: ask(&["alice"]).priority(8).0.spec,
+        ..pb::FindMeetingTimesRequest::default()
+    };
+    assert!(world.client.clone().find_meeting_times(find).await.is_err());
+}
+
+/// Streams of whoever opens too many are refused, and others' are not.
+#[tokio::test]
+async fn one_caller_does_not_take_the_streams_of_others() {
+    let world = World::start_limited(CallerLimits { streams: 2, ..CallerLimits::default() }).await;
+    let first = world.host(vec![person("alice", 8, 17)]).await;
+    let second = world.host(vec![person("bob", 8, 17)]).await;
+    let register = |id: &str| pb::JoinRequest { messages: vec![Person::new(id).register()] };
+    let frames = |id: &str| tokio_stream::iter([register(id)]).chain(tokio_stream::pending());
+    let mut here = world.agents_from("127.0.0.1").await;
+    let status = within("an answer", here.join(frames("carol"))).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{status}");
+    assert_eq!(status.get_error_details().error_info().unwrap().reason, "CALLER_LIMIT");
+    assert!(status.message().contains("2 streams open"), "{status}");
+    let mut there = world.agents_from("127.0.0.2").await;
+    let _elsewhere = within("a stream", there.join(frames("dave"))).await.unwrap();
+    world.until_connected("dave", true).await;
+    // What ends makes room, once the scheduler is done with it.
+    drop(second);
+    world.until_connected("bob", false).await;
+    let again = world.host(vec![person("bob", 8, 17)]).await;
+    world.book(ask(&["alice", "bob"])).await;
+    first.until_booked("alice", &[(8, 9)]).await;
+    again.until_booked("bob", &[(8, 9)]).await;
+}
+
+/// However many streams they come over: who makes up names is told when there is no more room, and others come in.
+#[tokio::test]
+async fn one_caller_does_not_take_the_names_of_others() {
+    let world = World::start_limited(CallerLimits { participants: 2, ..CallerLimits::default() }).await;
+    let first = world.host(vec![person("alice", 8, 17), person("bob", 8, 17)]).await;
+    let mut mallory = Host::new(vec![person("mallory", 8, 17)]);
+    mallory.open(&world.url(), vec![person("mallory", 8, 17).register()]).await;
+    let error = mallory.until("the error", |s| s.errors().first().map(|e| (*e).clone())).await;
+    assert_eq!(error.reason(), pb::frame_error::Reason::Limit);
+    assert_eq!(error.participant_id, "mallory");
+    assert!(error.message.contains("from this address"), "{}", error.message);
+    let mut there = world.agents_from("127.0.0.2").await;
+    let frames = tokio_stream::iter([pb::JoinRequest { messages: vec![Person::new("carol").register()] }]);
+    let _carol = within("a stream", there.join(frames.chain(tokio_stream::pending()))).await.unwrap();
+    world.until_connected("carol", true).await;
+    first.say(vec![says(Says::Unregister(pb::Unregister { participant_id: "bob".into() }))]).await;
+    world.until_connected("bob", false).await;
+    mallory.say(vec![person("mallory", 8, 17).register()]).await;
+    world.until_connected("mallory", true).await;
 }

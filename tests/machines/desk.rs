@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use quorate::core::availability::Disclosure;
-use quorate::core::coordinator::{Command, Coordinator, Effect, Input, OpId, Reply, ScheduleRequest, Start};
+use quorate::core::coordinator::{
+    Command, Coordinator, Effect, Input, OpId, Rejected, Reply, Room, ScheduleRequest, Start,
+};
 use quorate::core::ids::{Attempt, Lineage, MeetingId, ParticipantId, RequestId, SessionId, Ticket};
 use quorate::core::message::{
     AckKind, AgentMessage, Hold, Promise, Query, Refusal, Register, ReleaseCause, SchedulerMessage, Vote,
@@ -111,6 +113,11 @@ pub struct Desk {
     pub traces: Vec<(SchedulerMessage, Option<TraceContext>)>,
     pub replies: Vec<(Ticket, Reply)>,
     pub alarms: Vec<String>,
+    /// Whose messages could not be used, and why.
+    pub rejected: Vec<(ParticipantId, Rejected)>,
+    /// Who was forgotten.
+    pub forgotten: Vec<ParticipantId>,
+    room: Room,
     tickets: u64,
     seed: u64,
 }
@@ -118,11 +125,16 @@ pub struct Desk {
 impl Desk {
     /// A scheduler on an empty store, with these agents registered, each over its own stream.
     pub fn new(agents: &[&str]) -> Self {
+        Self::with_room(agents, Room::default())
+    }
+
+    /// The same, with room for so many names.
+    pub fn with_room(agents: &[&str], room: Room) -> Self {
         let disk = MemoryDisk::new();
         let mut store = MemoryStore::on(&disk);
         let snapshot = store.snapshot().expect("a snapshot");
         let now = Now { mono: Mono::default(), wall: clock(Mono::default()) };
-        let (core, effects) = Coordinator::start(now, Start { snapshot, seed: 1 });
+        let (core, effects) = Coordinator::start(now, Start { snapshot, seed: 1, room });
         let mut desk = Self {
             core,
             disk,
@@ -134,6 +146,9 @@ impl Desk {
             traces: Vec::new(),
             replies: Vec::new(),
             alarms: Vec::new(),
+            rejected: Vec::new(),
+            forgotten: Vec::new(),
+            room,
             tickets: 0,
             seed: 1,
         };
@@ -159,7 +174,8 @@ impl Desk {
         self.waiting.clear();
         self.store = MemoryStore::on(&self.disk);
         self.seed += 1;
-        let start = Start { snapshot: self.store.snapshot().expect("a snapshot"), seed: self.seed };
+        let snapshot = self.store.snapshot().expect("a snapshot");
+        let start = Start { snapshot, seed: self.seed, room: self.room };
         let (core, effects) = Coordinator::start(self.now(), start);
         self.core = core;
         self.sent.clear();
@@ -201,7 +217,9 @@ impl Desk {
                 }
                 Effect::Reply(ticket, reply) => self.replies.push((ticket, reply)),
                 Effect::Alarm(text) => self.alarms.push(text),
-                Effect::Reject(..) | Effect::Participant(..) | Effect::Drained => {}
+                Effect::Reject(_, participant, why) => self.rejected.push((participant, why)),
+                Effect::Forgotten(participant) => self.forgotten.push(participant),
+                Effect::Participant(..) | Effect::Drained => {}
                 Effect::Fenced => panic!("fenced off"),
             }
         }
@@ -486,6 +504,11 @@ impl Desk {
             ReadResult::Promises(promises) => promises.booked.into_iter().map(|b| b.attempt).collect(),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Who is on record, in order.
+    pub fn known(&mut self) -> Vec<ParticipantId> {
+        self.store.snapshot().expect("a snapshot").participants.into_iter().map(|row| row.id).collect()
     }
 
     /// What the store still has to deliver, by participant, attempt and kind.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use quorate::core::availability::Disclosure;
-use quorate::core::coordinator::{Coordinator, Effect, Input, OpId, Reply, Start};
+use quorate::core::coordinator::{Coordinator, Effect, Input, OpId, Reply, Room, Start};
 use quorate::core::ids::{Attempt, Lineage, MeetingId, ParticipantId, SessionId, Ticket};
 use quorate::core::invariants::{AgentView, StoreView};
 use quorate::core::message::{AckKind, AgentMessage, Hold, ReleaseCause, SchedulerMessage};
@@ -94,7 +94,8 @@ impl Scheduler {
 
     pub fn start(disk: &Disk, life: u64) -> (Self, Vec<Said>) {
         let snapshot = disk.store().snapshot().expect("a snapshot");
-        let (core, effects) = Coordinator::start(clocks(Mono::default()), Start { snapshot, seed: life });
+        let start = Start { snapshot, seed: life, room: Room::default() };
+        let (core, effects) = Coordinator::start(clocks(Mono::default()), start);
         let (mono, labels, lanes) = (Mono::default(), disk.labels.clone(), OnceLock::new());
         let mut scheduler = Self { core, mono, life, last_op: 0, labels, lanes };
         let said = scheduler.say(effects);
@@ -148,7 +149,9 @@ impl Scheduler {
                 Effect::Reply(ticket, reply) => Said::Reply(ticket, reply),
                 Effect::Alarm(text) => Said::Alarm(text),
                 Effect::Fenced => Said::Fenced,
-                Effect::Reject(..) | Effect::Participant(..) | Effect::Drained => continue,
+                Effect::Reject(..) | Effect::Participant(..) | Effect::Forgotten(_) | Effect::Drained => {
+                    continue;
+                }
             });
         }
         said

@@ -24,6 +24,7 @@ fn write(write: &Write) -> Option<String> {
         Write::Participant(row) => {
             format!("{} registered, epoch {}, lineage {}", row.id, row.epoch.0, row.lineage.0)
         }
+        Write::ForgetParticipant(who) => format!("{who} is forgotten"),
         Write::Generation { generation, .. } => format!("generation {generation}"),
         Write::BookingDelivered(..) | Write::JournalSeen(..) | Write::LastSeen(..) | Write::Event(_) => {
             return None;

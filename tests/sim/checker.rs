@@ -47,6 +47,9 @@ pub struct Checker {
     decisions: Decisions,
     held_since: BTreeMap<(ParticipantId, Attempt), Mono>,
     registrations: BTreeMap<ParticipantId, Registration>,
+    /// The highest numbers, epoch and lineage, of those whom this life of the scheduler has forgotten.
+    forgotten: (i64, i64),
+    forgotten_names: BTreeSet<ParticipantId>,
     /// Over which somebody registered.
     streams: BTreeSet<SessionId>,
     /// Every yes: one that comes in while the decision is on its way takes nothing from an earlier one.
@@ -124,6 +127,7 @@ impl Checker {
     /// The scheduler knows no more than its store says.
     pub fn restarted(&mut self, participants: &[ParticipantRow]) {
         self.cast.clear();
+        self.forgotten = (0, 0);
         let known = |row: &ParticipantRow| {
             let registration = Registration {
                 session: None,
@@ -183,6 +187,9 @@ impl Checker {
         let same = same_journal && known.sequence <= register.journal_sequence;
         known.origin.clone_from(&register.origin);
         known.session = Some(session);
+        if known.epoch == 0 {
+            (known.epoch, known.lineage) = self.forgotten;
+        }
         known.epoch += 1;
         known.lineage += i64::from(!same);
         known.journal.clone_from(&register.journal_id);
@@ -197,6 +204,27 @@ impl Checker {
     /// Of the registration that was heard last.
     pub fn epoch(&self, participant: &ParticipantId) -> Option<Epoch> {
         self.registrations.get(participant).map(|known| Epoch(known.epoch))
+    }
+
+    /// There was no room for this participant's name any more. It goes on later with numbers that were never given.
+    pub fn forgot(&mut self, participant: &ParticipantId) -> Option<Violation> {
+        let known = self.registrations.get_mut(participant)?;
+        let speaks = known.session.is_some();
+        let (epoch, lineage) = self.forgotten;
+        self.forgotten = (epoch.max(known.epoch), lineage.max(known.lineage));
+        let spoke = std::mem::take(&mut known.spoke);
+        *known = Registration { spoke, ..Registration::default() };
+        self.forgotten_names.insert(participant.clone());
+        let booked = self.store.bookings.keys().any(|(who, _)| who == participant);
+        let mut holding = self.store.attempts.values().filter(|row| row.state == AttemptState::Holding);
+        let asked = holding.any(|row| row.asked.contains(participant));
+        let what = format!("{participant} is forgotten: speaks {speaks}, booked {booked}, asked {asked}");
+        (speaks || booked || asked).then_some(Violation { invariant: "I3", what })
+    }
+
+    /// Whether this participant was forgotten; it is asked once.
+    pub fn came_back(&mut self, participant: &ParticipantId) -> bool {
+        self.forgotten_names.remove(participant)
     }
 
     pub fn closed(&mut self, session: SessionId) {

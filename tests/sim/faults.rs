@@ -120,6 +120,7 @@ enum Kind {
     Drain,
     Restore,
     Echo,
+    Stranger,
     Everything,
     Gone,
 }
@@ -138,6 +139,7 @@ const KINDS: &[(Kind, u64)] = &[
     (Kind::Drain, 1),
     (Kind::Restore, 2),
     (Kind::Echo, 3),
+    (Kind::Stranger, 4),
     (Kind::Everything, 1),
     (Kind::Gone, 1),
 ];
@@ -200,6 +202,7 @@ impl Plan {
             Kind::Drain => Happening::Drain(random.below(6_000)),
             Kind::Restore => return self.add_restore(random, at),
             Kind::Echo => Happening::Echo(host),
+            Kind::Stranger => Happening::Stranger,
             Kind::Everything => Happening::CrashEverything,
             Kind::Gone if self.hosts.len() > 2 && !self.somebody_is_gone() => Happening::HostGone(host),
             Kind::Gone => Happening::CrashHost(host),

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use quorate::core::availability::Disclosure;
-use quorate::core::coordinator::{Command, Coordinator, Effect, Input, ScheduleRequest, Start};
+use quorate::core::coordinator::{Command, Coordinator, Effect, Input, Room, ScheduleRequest, Start};
 use quorate::core::ids::{Attempt, AttemptNumber, MeetingId, RequestId, SessionId, Ticket};
 use quorate::core::limits;
 use quorate::core::message::{AgentMessage, Refusal, Register, ReleaseCause, SchedulerMessage, Vote};
@@ -36,7 +36,7 @@ impl Small {
     fn new() -> Self {
         let mut store = MemoryStore::new();
         let snapshot = store.snapshot().expect("a snapshot");
-        let (core, effects) = Coordinator::start(start(), Start { snapshot, seed: 1 });
+        let (core, effects) = Coordinator::start(start(), Start { snapshot, seed: 1, room: Room::default() });
         let mut small = Self { core, store, sent: Vec::new(), answered: Vec::new(), now: start() };
         small.carry_out(effects);
         small

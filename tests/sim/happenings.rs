@@ -73,6 +73,7 @@ impl World {
             Happening::Drain(millis) => self.drain(Duration::from_millis(millis)),
             Happening::BackupStore { then_crash } => self.scheduler.backup_next = Some(then_crash),
             Happening::Echo(host) => self.echo(host),
+            Happening::Stranger => self.stranger(),
             Happening::RestoreStore => self.restore(),
             Happening::CrashHost(host) => self.crash_host(host),
             Happening::HostGone(host) => {

@@ -91,6 +91,8 @@ pub enum Happening {
     },
     /// All holds and confirms that were sent over the stream arrive once more.
     Echo(usize),
+    /// Somebody registers whom nobody knows, in place of the last one, and takes the last room that there is for names.
+    Stranger,
     /// The journal's disk is gone: a new one, or an older copy.
     LoseJournal(usize),
     /// A second process for the participant, with a copy of its journal as it is, or an older one.

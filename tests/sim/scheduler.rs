@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use quorate::core::availability::Disclosure;
 use quorate::core::checks;
-use quorate::core::coordinator::{Coordinator, Counters, Effect, Input, OpId, Reply, Start};
-use quorate::core::ids::{Attempt, SeriesId, Ticket};
+use quorate::core::coordinator::{Coordinator, Counters, Effect, Input, OpId, Reply, Room, Start};
+use quorate::core::ids::{Attempt, ParticipantId, SeriesId, SessionId, Ticket};
 use quorate::core::invariants::StoreView;
-use quorate::core::message::SchedulerMessage;
+use quorate::core::message::{AgentMessage, Origin, Register, SchedulerMessage};
 use quorate::core::random::Random;
 use quorate::core::record::{Applied, AttemptRow, AttemptState, DeliveryBody, Snapshot, Write};
 use quorate::core::series::Series;
@@ -83,11 +84,11 @@ impl Scheduler {
         }
     }
 
-    fn start(&mut self, now: Now, seed: u64) -> (Snapshot, Vec<Effect>) {
+    fn start(&mut self, now: Now, seed: u64, room: Room) -> (Snapshot, Vec<Effect>) {
         self.lives += 1;
         let mut store = MemoryStore::on(&self.disk);
         let snapshot = store.snapshot().expect("a snapshot");
-        let start = Start { snapshot: snapshot.clone(), seed: seed ^ self.lives };
+        let start = Start { snapshot: snapshot.clone(), seed: seed ^ self.lives, room };
         let (core, effects) = Coordinator::start(now, start);
         let process = Process {
             core,
@@ -184,7 +185,12 @@ impl World {
                         (&message, self.scheduler.current == Some(life))
                     {
                         let lacked = !answer.bookings.is_empty();
-                        self.explained.settled(answer.participant.as_str(), session, lacked);
+                        // What its host said over an older stream, before it lost what it knew, may be on its way.
+                        let host = self.links.get(&session).map(|link| link.host);
+                        let mut older = self.links.range(..session).map(|(_, link)| Some(link.host));
+                        if !older.any(|of| of == host) {
+                            self.explained.settled(answer.participant.as_str(), session, lacked);
+                        }
                     }
                     self.send_to_agents(session, &to, &message);
                 }
@@ -193,6 +199,7 @@ impl World {
                 }
                 Effect::Reply(ticket, reply) => self.reply(ticket, &reply),
                 Effect::Participant(..) => {}
+                Effect::Forgotten(participant) => self.forgotten(life, &participant),
                 Effect::Alarm(text) => {
                     self.trace.line(self.now, format_args!("ALARM {text}"));
                     // An older process that is about to be fenced off reads what the newer one wrote.
@@ -356,7 +363,9 @@ impl World {
     fn new_process(&mut self, at_once: bool) {
         self.trace.line(self.now, format_args!("scheduler {} starts", self.scheduler.lives + 1));
         let now = self.scheduler.clock.now(self.now);
-        let (snapshot, effects) = self.scheduler.start(now, self.plan.seed);
+        // One stranger, and everybody else: whoever is to be there is, whatever others do to the names.
+        let room = Room { known: self.plan.small.len() + 1, ..Room::default() };
+        let (snapshot, effects) = self.scheduler.start(now, self.plan.seed, room);
         let life = self.scheduler.lives;
         self.checker.restarted(&snapshot.participants);
         // Half a start would leave an older process that nobody knows of.
@@ -405,6 +414,50 @@ impl World {
         // Whoever fenced it off ends it some time.
         let delay = millis(&mut self.scheduler.random, 100, 20_000);
         self.after(delay, Event::EndProcess(older));
+    }
+
+    /// A made-up name comes, and the one before it has left.
+    pub(super) fn stranger(&mut self) {
+        /// Far from all streams of hosts.
+        const FIRST: u64 = 1 << 40;
+        if let Some((life, session)) = self.strangers.1.take() {
+            self.checker.closed(session);
+            self.input(life, Input::SessionClosed(session));
+        }
+        let Some(life) = self.scheduler.takes_streams() else { return };
+        let session = SessionId(FIRST + self.strangers.0);
+        let name = format!("stranger-{}", self.strangers.0);
+        let register = Register {
+            participant: ParticipantId::new(&name),
+            display_name: String::new(),
+            time_zone: None,
+            zone_data: None,
+            calendar_problem: String::new(),
+            disclosure: Disclosure::FreeBusy,
+            journal_id: format!("journal of {name}"),
+            journal_sequence: 0,
+            held: Vec::new(),
+            booked: Vec::new(),
+            withdrawn: Vec::new(),
+            scheduler_generation: 0,
+            scheduler_incarnation: String::new(),
+            origin: Origin::default(),
+        };
+        self.strangers = (self.strangers.0 + 1, Some((life, session)));
+        let message = AgentMessage::Register(Box::new(register));
+        self.checker.heard(session, &message);
+        self.input(life, Input::Agent(session, message));
+    }
+
+    /// Whoever is forgotten was never needed by anybody.
+    fn forgotten(&mut self, life: u64, participant: &ParticipantId) {
+        self.trace.line(self.now, format_args!("{participant} is forgotten"));
+        if self.scheduler.current == Some(life) {
+            self.broken.extend(self.checker.forgot(participant).map(|violation| violation.to_string()));
+        }
+        if participant.as_str().starts_with('p') {
+            self.tally.saw("a participant was forgotten for a stranger");
+        }
     }
 
     pub(super) fn drain(&mut self, grace: Duration) {

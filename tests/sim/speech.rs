@@ -26,6 +26,9 @@ impl World {
         if self.scheduler.current == Some(life) {
             let heard = self.checker.heard(session, &message);
             let speaks = matches!(message, AgentMessage::Register(_)) && !matches!(heard, Heard::Stale);
+            if speaks && self.checker.came_back(&who) {
+                self.tally.saw("a forgotten participant came back");
+            }
             if let Some(agent) = self.agent_on(host, &who).filter(|_| speaks) {
                 self.took_over(agent);
             }

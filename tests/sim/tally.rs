@@ -55,6 +55,8 @@ pub const SITUATIONS: &[&str] = &[
     "a host never came back",
     "a message came over an older stream",
     "a late confirm after the release",
+    "a participant was forgotten for a stranger",
+    "a forgotten participant came back",
     "a withdrawal while HOLDING",
     "a series was booked whole",
     "a series failed as a whole",

@@ -119,6 +119,8 @@ pub struct World {
     pub(super) explained: Explained,
     /// Older copies of journals, by process; the flag says whether something was held.
     pub(super) copies: BTreeMap<usize, Journal>,
+    /// How many strangers have registered, and the process and stream of the last one.
+    pub(super) strangers: (u64, Option<(u64, SessionId)>),
 }
 
 /// What explains an alarm: a journal or the store that is not what it was. An explanation holds until the participant's
@@ -218,6 +220,7 @@ impl World {
             broken: Vec::new(),
             explained: Explained::default(),
             copies: BTreeMap::new(),
+            strangers: (0, None),
             scheduler,
             plan,
         };

@@ -138,6 +138,7 @@ fn other_writes() -> impl Strategy<Value = Write> {
             sequence
         )),
         (people(), 0..90_i64).prop_map(|(id, minutes)| Write::LastSeen(id, at(minutes))),
+        people().prop_map(Write::ForgetParticipant),
         (meetings(), 0..90_i64).prop_map(|(meeting, minutes)| event(EventKind::Updated, minutes, &meeting)),
         (0..2_u32).prop_map(|generation| Write::Generation { generation, incarnation: "x".into() }),
     ]

@@ -390,6 +390,30 @@ pub fn participant_writes(make: Factory) {
     assert_eq!(stored(&mut *store), [ann, bob]);
 }
 
+/// A stranger is named by nothing but its row.
+pub fn strangers_can_be_forgotten(make: Factory) {
+    let mut store = make(KEPT);
+    let names = ["ann", "bob", "carl", "dora", "eve"];
+    let mut writes: Vec<_> = names.map(|name| Write::Participant(participant(name, 1, 1, 0))).to_vec();
+    writes.push(put(&Meeting { state: MeetingState::Failed, ..meeting("m", &["ann"]) }));
+    writes.push(booking("bob", attempt("n", 1), range(0, 30)));
+    writes.push(Write::Delivery(release("carl", attempt("o", 1), ReleaseCause::Aborted)));
+    write(&mut *store, writes);
+    let now = |store: &mut dyn Store| store.snapshot().expect("a snapshot");
+    assert_eq!(now(&mut *store).strangers, [who("dora"), who("eve")]);
+    write(
+        &mut *store,
+        vec![
+            Write::RemoveDelivery(who("carl"), attempt("o", 1), AckKind::Release),
+            Write::ForgetParticipant(who("eve")),
+            Write::ForgetParticipant(who("nobody")),
+        ],
+    );
+    let Snapshot { participants, strangers, .. } = now(&mut *store);
+    assert_eq!(strangers, [who("carl"), who("dora")]);
+    assert_eq!(participants.len(), 4);
+}
+
 pub fn numbers_keep_all_their_bits(make: Factory) {
     let mut store = make(KEPT);
     let n = (9 << 32) | 5;
@@ -446,6 +470,7 @@ pub fn snapshot_is_live_work_only(make: Factory) {
         live_meetings: vec![a, b, c],
         holding: vec![a2, c2, c3, e1],
         participants: vec![participant("ann", 1, 1, 0)],
+        strangers: Vec::new(),
         deliveries: vec![release("ann", attempt("f", 1), ReleaseCause::Cancelled)],
     };
     assert_eq!(store.snapshot().expect("a snapshot"), expected);

@@ -30,7 +30,7 @@ fn every_error_has_its_code_and_reason() {
         (ApiError::MeetingFailed, Code::FailedPrecondition, "MEETING_FAILED"),
         (ApiError::Overloaded { retry_after: Duration::from_secs(1) }, Code::ResourceExhausted, "OVERLOADED"),
         (
-            ApiError::CallerLimit { max: 7, retry_after: Duration::from_secs(1) },
+            ApiError::CallerLimit { what: "requests", max: 7, retry_after: Duration::from_secs(1) },
             Code::ResourceExhausted,
             "CALLER_LIMIT",
         ),

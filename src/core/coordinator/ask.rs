@@ -85,6 +85,7 @@ impl Coordinator {
             self.held.entry(participant.clone()).or_default().insert(row.attempt.clone());
             live.told.insert(participant.clone());
         }
+        self.meet(&row.asked);
         let holding = Holding {
             row,
             ballots,

@@ -1,5 +1,6 @@
 //! What goes in and what comes out: the coordinator's inputs, effects, commands and replies.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::core::ids::{MeetingId, ParticipantId, RequestId, SeriesId, SessionId, Ticket};
@@ -238,6 +239,8 @@ pub enum Input {
         /// How long the caller waits; none: `limits::DEADLINE_DEFAULT`.
         deadline: Option<Duration>,
     },
+    /// A stream was opened, by this caller. A stream of which it is not known who opened it needs no word.
+    SessionOpened(SessionId, Caller),
     /// Somebody's agent speaks, over this stream.
     Agent(SessionId, AgentMessage),
     /// The stream is gone.
@@ -250,6 +253,15 @@ pub enum Input {
     Timeout,
     /// Take no more commands, and give up what is not decided within this time.
     Drain(Duration),
+}
+
+/// Who opens a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caller {
+    /// Where it is: until there is authentication nothing else tells callers apart.
+    pub address: IpAddr,
+    /// For how many participants its streams may speak at a time, together.
+    pub participants: usize,
 }
 
 /// What is noted of the agent that speaks, or spoke last, for a participant. Not kept over a restart of the scheduler.
@@ -276,6 +288,8 @@ pub enum Effect {
     Reply(Ticket, Reply),
     /// A participant came, went, or has new details: since when it is connected, and what is noted of its agent.
     Participant(ParticipantRow, Option<Instant>, Remarks),
+    /// A participant is known no more: nobody ever asked anything of it, and there was no room for somebody new.
+    Forgotten(ParticipantId),
     /// A state that must not happen; for the log, and an assertion in tests.
     Alarm(String),
     /// This process is fenced off: another one owns the store.
@@ -291,6 +305,10 @@ pub enum Rejected {
     NotRegistered,
     /// The answer names no query that is open, or one that the participant was not asked.
     UnknownQuery,
-    /// The stream has too many participants.
-    TooManyParticipants,
+    /// The stream has spoken for as many participants as it may.
+    TooManyOnStream,
+    /// The streams of its caller speak for as many participants as they may.
+    TooManyOfCaller,
+    /// As many participants are known as may be, and nobody of them can be forgotten.
+    TooManyKnown,
 }

@@ -35,6 +35,7 @@ mod reconcile;
 mod register;
 mod seek;
 mod series;
+mod sessions;
 mod start;
 mod storing;
 mod timers;
@@ -64,6 +65,8 @@ use super::{displacement::Displaceable, limits, round::Round};
 pub use super::measure::Counters;
 pub use interface::*;
 pub use look::{Gauges, InFlight, Work};
+pub use sessions::Room;
+use sessions::{Sessions, Strangers};
 pub use start::Start;
 use timers::{Timer, TimerKeys};
 
@@ -87,6 +90,8 @@ struct Known {
     /// Who registered last.
     origin: Origin,
     connected: Option<Connected>,
+    /// Whether it was ever asked to promise anything, or the store has anything of it but its row.
+    met: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -326,7 +331,9 @@ pub struct Coordinator {
     incarnation: String,
     random: Random,
     participants: BTreeMap<ParticipantId, Known>,
-    sessions: HashMap<SessionId, register::Members>,
+    sessions: Sessions,
+    strangers: Strangers,
+    room: Room,
     live: HashMap<MeetingId, Live>,
     requests: HashMap<RequestId, MeetingId>,
     /// Requests whose id is being looked up, with everyone who sent the same one.
@@ -377,6 +384,7 @@ impl Coordinator {
         self.tracer.tick(now);
         match input {
             Input::Command { ticket, command, deadline } => self.command(now, ticket, command, deadline),
+            Input::SessionOpened(session, caller) => self.sessions.opened(session, caller),
             Input::Agent(session, message) => self.agent(now, session, message),
             Input::SessionClosed(session) => self.session_closed(now, session),
             Input::Applied(op, applied) => self.applied(now, op, applied),

@@ -30,26 +30,6 @@ impl Registering {
     }
 }
 
-/// For whom a stream speaks.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Members {
-    now: BTreeSet<ParticipantId>,
-    /// For whom it ever spoke: whoever comes and goes under names without end is to find one, too.
-    ever: BTreeSet<ParticipantId>,
-}
-
-impl Members {
-    /// Whether there is room for this participant.
-    fn admit(&mut self, participant: &ParticipantId) -> bool {
-        let room = self.ever.contains(participant) || self.ever.len() < limits::PARTICIPANTS_PER_SESSION;
-        if room {
-            self.ever.insert(participant.clone());
-            self.now.insert(participant.clone());
-        }
-        room
-    }
-}
-
 impl Coordinator {
     pub(super) fn register(&mut self, now: Now, session: SessionId, register: Register) {
         let participant = register.participant.clone();
@@ -66,14 +46,13 @@ impl Coordinator {
                 false => self.out.push(Effect::Send(session, vec![participant], superseded, None)),
             };
         }
-        let room =
-            self.participants.len() < limits::PARTICIPANTS || self.participants.contains_key(&participant);
-        if !room || !self.sessions.entry(session).or_default().admit(&participant) {
-            return self.out.push(Effect::Reject(session, participant, Rejected::TooManyParticipants));
+        let forgotten = self.strangers.forgotten;
+        if let Err(why) = self.admit(session, &participant) {
+            return self.out.push(Effect::Reject(session, participant, why));
         }
         self.check_generation(&register);
         let before = self.participants.get(&participant).map(|known| known.row.clone());
-        let row = next_row(now, before.as_ref(), &register);
+        let row = next_row(now, before.as_ref(), forgotten, &register);
         // Compared with what is settled: a registration that was cut short or is repeated settles nothing.
         let origin = register.origin.clone();
         let settled = self.participants.get(&participant).and_then(|known| known.settled);
@@ -91,10 +70,13 @@ impl Coordinator {
             ready: false,
             disclosure: register.disclosure,
         };
+        let met = self.participants.get(&participant).is_some_and(|known| known.met);
         let zone = ZoneMatch::between(row.time_zone.as_deref(), register.zone_data.as_ref());
         let remarks = Remarks { zone, calendar_problem: register.calendar_problem.clone() };
-        self.participants
-            .insert(participant.clone(), Known { row, settled, remarks, origin, connected: Some(connected) });
+        self.participants.insert(
+            participant.clone(),
+            Known { row, settled, remarks, origin, connected: Some(connected), met },
+        );
         let registering = Registering {
             session,
             register,
@@ -114,14 +96,62 @@ impl Coordinator {
         self.read_promises(now, participant);
     }
 
+    /// Takes the participant in, over this stream, if there is room.
+    fn admit(&mut self, session: SessionId, participant: &ParticipantId) -> Result<(), Rejected> {
+        let known = self.participants.get(participant);
+        let before = known.and_then(|known| Some(known.connected.as_ref()?.session));
+        // Nobody is forgotten for a name that is not taken in anyway.
+        if known.is_none() && !self.has_room() {
+            return Err(Rejected::TooManyKnown);
+        }
+        self.sessions.admit(session, participant, before, self.room.per_session)?;
+        match self.participants.get(participant).map(|known| known.row.last_seen) {
+            Some(left) => self.strangers.remove(left, participant),
+            None => self.make_room(),
+        }
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.participants.len() < self.room.known || !self.strangers.is_empty()
+    }
+
+    /// Forgets whoever must be forgotten for one more to be known.
+    fn make_room(&mut self) {
+        let mut writes = Vec::new();
+        while self.participants.len() >= self.room.known {
+            let Some(stranger) = self.strangers.first() else { break };
+            if let Some(known) = self.participants.remove(&stranger) {
+                let (epoch, lineage) = self.strangers.forgotten;
+                self.strangers.forgotten = (epoch.max(known.row.epoch), lineage.max(known.row.lineage));
+            }
+            self.out.push(Effect::Forgotten(stranger.clone()));
+            writes.push(Write::ForgetParticipant(stranger));
+        }
+        if !writes.is_empty() {
+            let conditions = vec![self.fence()];
+            self.apply(Transaction { conditions, writes }, Pending::Nothing);
+        }
+    }
+
+    /// These are asked to promise something: they are not forgotten any more.
+    pub(super) fn meet<'a>(&mut self, asked: impl IntoIterator<Item = &'a ParticipantId>) {
+        for participant in asked {
+            if let Some(known) = self.participants.get_mut(participant).filter(|known| !known.met) {
+                known.met = true;
+                self.strangers.remove(known.row.last_seen, participant);
+            }
+        }
+    }
+
     /// Whether a registration may be of a process that is dead, though it comes last: a stream speaks that was opened after
     /// this one, and this one said so before, says anything only now, or speaks for the same journal. A host that was there
     /// before, and gets somebody new whom another host speaks for, is another matter.
     fn comes_late(&self, session: SessionId, register: &Register, known: &Known) -> bool {
         let newer = known.connected.as_ref().is_some_and(|connected| connected.session > session);
-        let spoke = self.sessions.get(&session);
+        let spoke = self.sessions.spoke_for(session, &register.participant);
         let same_journal = !register.journal_id.is_empty() && register.journal_id == known.row.journal_id;
-        newer && (same_journal || spoke.is_none_or(|members| members.ever.contains(&register.participant)))
+        newer && (same_journal || spoke.unwrap_or(true))
     }
 
     /// Reads what the store has, from the beginning. If it is being read for an earlier registration, that comes to its
@@ -264,9 +294,7 @@ impl Coordinator {
         let Some(known) = self.participants.get_mut(participant) else { return };
         let Some(connected) = known.connected.take() else { return };
         if connected.session != newer {
-            if let Some(members) = self.sessions.get_mut(&connected.session) {
-                members.now.remove(participant);
-            }
+            self.sessions.left(connected.session, participant);
             let message = SchedulerMessage::Superseded { epoch };
             self.out.push(Effect::Send(connected.session, vec![participant.clone()], message, None));
         }
@@ -307,15 +335,13 @@ impl Coordinator {
     }
 
     pub(super) fn unregister(&mut self, now: Now, session: SessionId, participant: &ParticipantId) {
-        if let Some(members) = self.sessions.get_mut(&session) {
-            members.now.remove(participant);
-        }
+        self.sessions.left(session, participant);
         self.gone(now, participant);
     }
 
     /// A stream is gone, and with it everyone on it. What they promised stands.
     pub(super) fn session_closed(&mut self, now: Now, session: SessionId) {
-        for participant in self.sessions.remove(&session).unwrap_or_default().now {
+        for participant in self.sessions.closed(session) {
             self.gone(now, &participant);
         }
     }
@@ -325,6 +351,9 @@ impl Coordinator {
         let Some(known) = self.participants.get_mut(participant) else { return };
         known.connected = None;
         known.row.last_seen = now.wall;
+        if !known.met {
+            self.strangers.add(now.wall, participant.clone());
+        }
         let (row, remarks) = (known.row.clone(), known.remarks.clone());
         self.out.push(Effect::Participant(row, None, remarks));
         let conditions = vec![self.fence()];
@@ -336,8 +365,13 @@ impl Coordinator {
 }
 
 /// The row after this registration: a new epoch, and the old lineage only if the journal is provably the same
-/// and went on.
-fn next_row(now: Now, before: Option<&ParticipantRow>, register: &Register) -> ParticipantRow {
+/// and went on. Whoever is not known goes on from what was `forgotten`.
+fn next_row(
+    now: Now,
+    before: Option<&ParticipantRow>,
+    forgotten: (Epoch, Lineage),
+    register: &Register,
+) -> ParticipantRow {
     let same = before.is_some_and(|row| {
         (!register.journal_id.is_empty() || planted(Planted::JournalLessKeepsLineage))
             && row.journal_id == register.journal_id
@@ -345,13 +379,13 @@ fn next_row(now: Now, before: Option<&ParticipantRow>, register: &Register) -> P
                 || planted(Planted::JournalWentBackKept)
                 || planted(Planted::JournalLessKeepsLineage) && register.journal_id.is_empty())
     });
-    let (epoch, lineage) = before.map_or((0, 0), |row| (row.epoch.0, row.lineage.0));
+    let (Epoch(epoch), Lineage(lineage)) = before.map_or(forgotten, |row| (row.epoch, row.lineage));
     ParticipantRow {
         id: register.participant.clone(),
         display_name: register.display_name.clone(),
         time_zone: register.time_zone.clone(),
         epoch: Epoch(epoch + 1),
-        lineage: super::super::ids::Lineage(lineage + i64::from(!same)),
+        lineage: Lineage(lineage + i64::from(!same)),
         journal_id: register.journal_id.clone(),
         journal_sequence: register.journal_sequence,
         last_seen: now.wall,

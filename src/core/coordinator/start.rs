@@ -14,12 +14,14 @@ pub struct Start {
     pub snapshot: Snapshot,
     /// Seeds jitter and names.
     pub seed: u64,
+    /// Whom there is room for.
+    pub room: Room,
 }
 
 impl Coordinator {
     /// A coordinator over the store's content, and what has to be done first.
     pub fn start(now: Now, start: Start) -> (Self, Vec<Effect>) {
-        let Start { snapshot, seed } = start;
+        let Start { snapshot, seed, room } = start;
         let mut random = Random::new(seed);
         let fresh = snapshot.incarnation.is_empty();
         // By a random step: a copy of an older store must not tread where a life that it does not know of trod.
@@ -29,6 +31,7 @@ impl Coordinator {
         };
         let generation = if fresh { 0 } else { snapshot.generation.saturating_add(step) };
         let incarnation = random.uuid();
+        let unmet: BTreeSet<&ParticipantId> = snapshot.strangers.iter().collect();
         let known = |row: &ParticipantRow| {
             (
                 row.id.clone(),
@@ -38,6 +41,7 @@ impl Coordinator {
                     remarks: Remarks::default(),
                     origin: Origin::default(),
                     connected: None,
+                    met: !unmet.contains(&row.id),
                 },
             )
         };
@@ -46,7 +50,9 @@ impl Coordinator {
             incarnation: incarnation.clone(),
             random,
             participants: snapshot.participants.iter().map(known).collect(),
-            sessions: HashMap::new(),
+            sessions: Sessions::default(),
+            strangers: Strangers::default(),
+            room,
             live: HashMap::new(),
             requests: HashMap::new(),
             lookups: HashMap::new(),
@@ -82,6 +88,9 @@ impl Coordinator {
         let writes = vec![Write::Generation { generation, incarnation }];
         this.apply(Transaction { conditions, writes }, Pending::Nothing);
         for known in this.participants.values() {
+            if !known.met {
+                this.strangers.add(known.row.last_seen, known.row.id.clone());
+            }
             this.out.push(Effect::Participant(known.row.clone(), None, known.remarks.clone()));
         }
         for delivery in snapshot.deliveries {

@@ -7,10 +7,12 @@ use quorate::app::serve::{Scheduler, Settings, Storage};
 use quorate::grpc::CallerLimits;
 use tonic::transport::Channel;
 
+use super::pb::participant_service_client::ParticipantServiceClient;
 use super::pb::scheduler_service_client::SchedulerServiceClient;
 use super::{Ask, Host, Person, pb, within};
 
 pub type Client = SchedulerServiceClient<Channel>;
+pub type Agents = ParticipantServiceClient<Channel>;
 
 /// A scheduler with its store in memory or in a folder, and a client.
 pub struct World {
@@ -58,6 +60,13 @@ impl World {
         let endpoint =
             Channel::from_shared(self.url()).unwrap().local_address(Some(address.parse().unwrap()));
         Client::new(within("a connection", endpoint.connect()).await.expect("a connection"))
+    }
+
+    /// A client of agents' from another address of this machine.
+    pub async fn agents_from(&self, address: &str) -> Agents {
+        let endpoint =
+            Channel::from_shared(self.url()).unwrap().local_address(Some(address.parse().unwrap()));
+        Agents::new(within("a connection", endpoint.connect()).await.expect("a connection"))
     }
 
     /// A host with these people, connected and registered.
