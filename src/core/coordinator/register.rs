@@ -88,11 +88,10 @@ impl Coordinator {
             reported: Reported::new(),
             after: now.wall,
         };
+        let reports: BTreeSet<Attempt> = registering.register.reports().cloned().collect();
         self.registering.insert(participant.clone(), registering);
-        if new_lineage {
-            self.counters.lineages += u64::from(other);
-            self.void_votes(now, &participant);
-        }
+        self.counters.lineages += u64::from(new_lineage && other);
+        self.void_votes(now, &participant, |attempt| new_lineage || !reports.contains(attempt));
         self.read_promises(now, participant);
     }
 
@@ -318,12 +317,14 @@ impl Coordinator {
         }
     }
 
-    /// A new life of the journal: votes of the older one are void, at once (I7).
-    fn void_votes(&mut self, now: Now, participant: &ParticipantId) {
+    /// A new life of the journal: votes of the older one are void, at once (I7). So is a yes that the registration does not
+    /// report: while its answer is on its way, a decision that counts it would tell an agent of a booking that knows of no hold.
+    fn void_votes(&mut self, now: Now, participant: &ParticipantId, void: impl Fn(&Attempt) -> bool) {
         if planted(Planted::OldLineageCounted) || planted(Planted::GoneVoteKept) {
             return;
         }
-        for attempt in self.held.get(participant).cloned().unwrap_or_default() {
+        let held = self.held.get(participant).into_iter().flatten();
+        for attempt in held.filter(|attempt| void(attempt)).cloned().collect::<Vec<_>>() {
             if self.ballot(&attempt, participant) == Some(Ballot::Yes) {
                 self.strike(now, participant, &attempt);
             }
