@@ -26,6 +26,8 @@ use super::bytes::Bytes;
 
 /// Those who take part; short names, so that few bytes say much.
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+/// One name too few, so that somebody is forgotten or not let in.
+const ROOM: Room = Room { known: NAMES.len() - 1, per_session: NAMES.len() };
 /// Steps of one run.
 const STEPS: usize = 200;
 /// How time goes by, in milliseconds: within a grace, a round, an attempt, a lease, a request.
@@ -86,7 +88,7 @@ impl World {
     fn new() -> Self {
         let disk = MemoryDisk::new();
         let mut store = MemoryStore::on(&disk);
-        let start = Start { snapshot: store.snapshot().expect("a snapshot"), seed: 1, room: Room::default() };
+        let start = Start { snapshot: store.snapshot().expect("a snapshot"), seed: 1, room: ROOM };
         let now = Now { mono: Mono::default(), wall: wall(Mono::default()) };
         let (core, effects) = Coordinator::start(now, start);
         let mut world = Self {
@@ -321,11 +323,8 @@ impl World {
         self.open.clear();
         self.starts += 1;
         self.store = MemoryStore::on(&self.disk);
-        let start = Start {
-            snapshot: self.store.snapshot().expect("a snapshot"),
-            seed: self.starts,
-            room: Room::default(),
-        };
+        let start =
+            Start { snapshot: self.store.snapshot().expect("a snapshot"), seed: self.starts, room: ROOM };
         let (core, effects) = Coordinator::start(self.now(), start);
         self.core = core;
         self.carry_out(effects);

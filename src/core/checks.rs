@@ -228,16 +228,24 @@ pub fn aborts_are_needed(row: &AttemptRow, entry: &AttemptLogEntry) -> Option<Vi
 }
 
 /// L3: an attempt that was pushed away gave way to one of higher rank that was HOLDING, at the same time, for somebody whom
-/// both ask. Occurrences of a series give way together, so of these only the rank counts. `store` is as it was before.
+/// both ask. Occurrences of a series give way together: it may be in the way of any of them. `store` is as it was before.
 pub fn pushed_by_higher_rank(
     store: &StoreView,
     row: &AttemptRow,
     entry: &AttemptLogEntry,
 ) -> Option<Violation> {
     let pushed = entry.outcome == AttemptOutcome::HeldByOther && entry.message.contains("of higher rank");
+    let series = row.series.as_ref().map(|recurrence| &recurrence.series);
+    let together = |sibling: &&AttemptRow| {
+        let of = sibling.series.as_ref().map(|recurrence| &recurrence.series);
+        sibling.state == AttemptState::Holding && series.is_some() && of == series
+    };
+    let in_the_way_of = |other: &AttemptRow, row: &AttemptRow| {
+        other.asked.iter().any(|participant| row.asks_for(participant, &other.blocked))
+    };
     let in_its_way = |other: &AttemptRow| {
-        row.series.is_some()
-            || other.asked.iter().any(|participant| row.asks_for(participant, &other.blocked))
+        in_the_way_of(other, row)
+            || store.attempts.values().filter(together).any(|sibling| in_the_way_of(other, sibling))
     };
     let higher = |other: &&AttemptRow| {
         other.state == AttemptState::Holding && other.rank > row.rank && in_its_way(other)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use quorate::core::coordinator::{Change, Command, Input, Refused, Reply, ScheduleRequest};
 use quorate::core::ids::{Attempt, Ticket};
 use quorate::core::limits;
-use quorate::core::message::{AckKind, NoticeKind, Refusal, ReleaseCause, SchedulerMessage};
+use quorate::core::message::{AckKind, Hold, NoticeKind, Refusal, ReleaseCause, SchedulerMessage};
 use quorate::core::model::{AttendeeStatus, FailureReason, Meeting, MeetingSpec, MeetingState};
 use quorate::core::record::AttemptState;
 use quorate::core::time::TimeRange;
@@ -358,19 +358,25 @@ fn a_move_under_way_is_given_up_in_the_transaction_that_displaces_its_meeting() 
     assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
 }
 
+/// Bob's meeting at nine is to give way, and everybody has granted it. But alice's journal begins a new life, and her vote
+/// overtakes it on its way to the disk: with [`Desk::commit`] the decision is refused.
+fn displaces_in_vain(desk: &mut Desk) -> Hold {
+    at(desk, hour(0), urgent(&["+alice", "+bob"], 1));
+    let hold = desk.hold();
+    desk.grants("bob", &hold.attempt);
+    desk.slow = true;
+    desk.register_as("alice", "another journal", 1, &[], &[]);
+    desk.grants("alice", &hold.attempt);
+    hold
+}
+
 #[test]
 fn a_move_under_way_goes_on_if_the_displacing_decision_is_refused() {
     let mut desk = Desk::new(&["alice", "bob"]);
     let old = book(&mut desk, hour(0), yielding(&["bob"]));
     let moving = desk.command(to(&old, hour(2)));
     let open = desk.hold().attempt;
-    at(&mut desk, hour(0), urgent(&["+alice", "+bob"], 1));
-    let hold = desk.hold();
-    desk.grants("bob", &hold.attempt);
-    // Alice's journal begins a new life, and her vote overtakes it on its way to the disk.
-    desk.slow = true;
-    desk.register_as("alice", "another journal", 1, &[], &[]);
-    desk.grants("alice", &hold.attempt);
+    let hold = displaces_in_vain(&mut desk);
     desk.slow = false;
     desk.commit();
     assert_ne!(desk.state(&hold.attempt), AttemptState::Committed);
@@ -388,12 +394,7 @@ fn a_vote_for_a_move_that_comes_during_the_displacing_decision_is_not_lost() {
     let old = book(&mut desk, hour(0), yielding(&["bob"]));
     let moving = desk.command(to(&old, hour(2)));
     let open = desk.hold().attempt;
-    at(&mut desk, hour(0), urgent(&["+alice", "+bob"], 1));
-    let hold = desk.hold();
-    desk.grants("bob", &hold.attempt);
-    desk.slow = true;
-    desk.register_as("alice", "another journal", 1, &[], &[]);
-    desk.grants("alice", &hold.attempt);
+    let hold = displaces_in_vain(&mut desk);
     desk.grants("bob", &open);
     desk.slow = false;
     desk.commit();
@@ -417,13 +418,8 @@ fn resumed_beside(desk: &mut Desk, rank: i32) -> [Attempt; 2] {
     let open = desk.hold().attempt;
     let other = before.unwrap_or_else(|| third(desk));
     assert_ne!(open, other);
-    at(desk, hour(0), urgent(&["+alice", "+bob"], 1));
-    let hold = desk.hold();
+    let hold = displaces_in_vain(desk);
     assert_eq!(hold.displaces, [old]);
-    desk.grants("bob", &hold.attempt);
-    desk.slow = true;
-    desk.register_as("alice", "another journal", 1, &[], &[]);
-    desk.grants("alice", &hold.attempt);
     desk.refuses("bob", &other, Refusal::Held(Some(open.clone())));
     desk.slow = false;
     desk.commit();
@@ -447,6 +443,48 @@ fn a_higher_rank_pushes_a_move_that_goes_on() {
     assert_eq!(desk.core.counters().pushed, 1);
 }
 
+/// A meeting of priority 2 has two of the three whom it needs two of, and its decision is refused: one of them has a new
+/// journal. It goes on, and waits for the third. `rank` is of another one that wants bob at that time, who told it meanwhile that
+/// he is held. Returns both attempts.
+fn undecided_beside(desk: &mut Desk, rank: i32) -> [Attempt; 2] {
+    let other = |desk: &mut Desk| {
+        at(desk, hour(0), MeetingSpec { priority: rank, ..spec(&["bob"], 4) });
+        desk.hold().attempt
+    };
+    let before = (rank < 2).then(|| other(desk));
+    let two = MeetingSpec { priority: 2, minimum_participants: 2, ..spec(&["+alice", "+bob", "+carol"], 4) };
+    at(desk, hour(0), two);
+    let open = desk.hold().attempt;
+    desk.grants("bob", &open);
+    let other = before.unwrap_or_else(|| other(desk));
+    desk.slow = true;
+    desk.register_as("alice", "another journal", 1, &[], &[]);
+    desk.grants("alice", &open);
+    desk.pass(limits::VOTE_GRACE);
+    desk.refuses("bob", &other, Refusal::Held(Some(open.clone())));
+    desk.slow = false;
+    desk.commit();
+    [open, other]
+}
+
+#[test]
+fn a_higher_rank_that_waits_for_a_decision_pushes_what_is_not_decided_after_all() {
+    let mut desk = Desk::new(&["alice", "bob", "carol"]);
+    let [open, other] = undecided_beside(&mut desk, 3);
+    assert_eq!((desk.state(&open), desk.state(&other)), (AttemptState::Aborted, AttemptState::Holding));
+    assert_eq!(desk.core.counters().pushed, 1);
+}
+
+#[test]
+fn a_lower_rank_that_waits_for_a_decision_gives_way_to_what_is_not_decided_after_all() {
+    let mut desk = Desk::new(&["alice", "bob", "carol"]);
+    let [open, other] = undecided_beside(&mut desk, 1);
+    assert_eq!((desk.state(&open), desk.state(&other)), (AttemptState::Holding, AttemptState::Aborted));
+    assert_eq!(desk.core.counters().pushed, 0);
+    desk.grants("carol", &open);
+    assert_eq!(desk.state(&open), AttemptState::Committed);
+}
+
 /// What a suspended move waits for is decided meanwhile: bob is asked again.
 #[test]
 fn a_move_that_goes_on_waits_for_nothing_that_is_decided() {
@@ -456,16 +494,13 @@ fn a_move_that_goes_on_waits_for_nothing_that_is_decided() {
     let other = desk.hold().attempt;
     let moving = desk.command(to(&old, hour(2)));
     let open = desk.hold().attempt;
-    at(&mut desk, hour(0), urgent(&["+alice", "+bob"], 1));
-    let hold = desk.hold();
-    desk.grants("bob", &hold.attempt);
-    desk.slow = true;
-    desk.register_as("alice", "another journal", 1, &[], &[]);
-    desk.grants("alice", &hold.attempt);
+    let hold = displaces_in_vain(&mut desk);
     desk.refuses("bob", &open, Refusal::Held(Some(other.clone())));
     desk.command(Command::Cancel { meeting: other.meeting.clone(), version: None });
+    assert_eq!(desk.held_by(&open), ["bob"]);
     desk.slow = false;
     desk.commit();
+    assert_eq!(desk.held_by(&open), ["bob", "bob"]);
     assert_eq!((desk.state(&open), desk.state(&other)), (AttemptState::Holding, AttemptState::Aborted));
     desk.grants("bob", &open);
     assert_eq!(desk.answer(moving).slot, Some(hour(2)));

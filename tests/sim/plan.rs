@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quorate::core::coordinator::Room;
 use quorate::core::ids::ParticipantId;
 use quorate::core::model::{Attendee, MeetingSpec, Objective, Options, Role, Window, WorkingHours};
 use quorate::core::random::Random;
@@ -161,6 +162,20 @@ impl Plan {
                 events.map(|(index, event)| if kept(index) { event } else { idle.clone() }).collect();
         }
         plan
+    }
+
+    /// One stranger, and everybody else: whoever is to be there is, whatever others do to the names. Strangers who are asked to
+    /// a meeting, since everybody is, are none any more, and keep their room.
+    pub fn room(&self) -> Room {
+        let everybody = |wish: &Wish| wish.spec.attendees.is_empty();
+        let invited = self.events.iter().any(|(_, happening)| match happening {
+            Happening::Schedule(wish) => everybody(wish),
+            _ => false,
+        });
+        match invited {
+            true => Room::default(),
+            false => Room { known: self.small.len() + 1, ..Room::default() },
+        }
     }
 
     /// How many items it has: rates, then events.

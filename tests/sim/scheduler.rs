@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quorate::core::availability::Disclosure;
 use quorate::core::checks;
-use quorate::core::coordinator::{Coordinator, Counters, Effect, Input, OpId, Reply, Room, Start};
+use quorate::core::coordinator::{Coordinator, Counters, Effect, Input, OpId, Rejected, Reply, Room, Start};
 use quorate::core::ids::{Attempt, ParticipantId, SeriesId, SessionId, Ticket};
 use quorate::core::invariants::StoreView;
 use quorate::core::message::{AgentMessage, Origin, Register, SchedulerMessage};
@@ -62,12 +62,14 @@ pub struct Scheduler {
     /// Another process is to start as soon as something is HOLDING.
     pub second_next: bool,
     starting: bool,
+    /// For names.
+    room: Room,
     /// It takes until then to put a copy back.
     not_before: Mono,
 }
 
 impl Scheduler {
-    pub fn new(seed: u64, rate: u64) -> Self {
+    pub fn new(seed: u64, rate: u64, room: Room) -> Self {
         Self {
             disk: MemoryDisk::new(),
             processes: BTreeMap::new(),
@@ -80,15 +82,16 @@ impl Scheduler {
             backup_next: None,
             second_next: false,
             starting: false,
+            room,
             not_before: Mono::default(),
         }
     }
 
-    fn start(&mut self, now: Now, seed: u64, room: Room) -> (Snapshot, Vec<Effect>) {
+    fn start(&mut self, now: Now, seed: u64) -> (Snapshot, Vec<Effect>) {
         self.lives += 1;
         let mut store = MemoryStore::on(&self.disk);
         let snapshot = store.snapshot().expect("a snapshot");
-        let start = Start { snapshot: snapshot.clone(), seed: seed ^ self.lives, room };
+        let start = Start { snapshot: snapshot.clone(), seed: seed ^ self.lives, room: self.room };
         let (core, effects) = Coordinator::start(now, start);
         let process = Process {
             core,
@@ -196,6 +199,10 @@ impl World {
                 }
                 Effect::Reject(_, participant, why) => {
                     self.trace.line(self.now, format_args!("rejected {participant}: {why:?}"));
+                    let locked_out = matches!(why, Rejected::TooManyKnown | Rejected::TooManyOnStream);
+                    if locked_out && self.scheduler.current == Some(life) {
+                        self.broken.push(format!("{participant} is not let in: {why:?}"));
+                    }
                 }
                 Effect::Reply(ticket, reply) => self.reply(ticket, &reply),
                 Effect::Participant(..) => {}
@@ -363,9 +370,7 @@ impl World {
     fn new_process(&mut self, at_once: bool) {
         self.trace.line(self.now, format_args!("scheduler {} starts", self.scheduler.lives + 1));
         let now = self.scheduler.clock.now(self.now);
-        // One stranger, and everybody else: whoever is to be there is, whatever others do to the names.
-        let room = Room { known: self.plan.small.len() + 1, ..Room::default() };
-        let (snapshot, effects) = self.scheduler.start(now, self.plan.seed, room);
+        let (snapshot, effects) = self.scheduler.start(now, self.plan.seed);
         let life = self.scheduler.lives;
         self.checker.restarted(&snapshot.participants);
         // Half a start would leave an older process that nobody knows of.
@@ -444,6 +449,7 @@ impl World {
             origin: Origin::default(),
         };
         self.strangers = (self.strangers.0 + 1, Some((life, session)));
+        self.trace.line(self.now, format_args!("{name} registers with scheduler {life}"));
         let message = AgentMessage::Register(Box::new(register));
         self.checker.heard(session, &message);
         self.input(life, Input::Agent(session, message));

@@ -199,7 +199,7 @@ impl World {
             gone: false,
             cut: [None, None],
         };
-        let scheduler = Scheduler::new(plan.seed ^ 0xd15c, rates.clocks[0]);
+        let scheduler = Scheduler::new(plan.seed ^ 0xd15c, rates.clocks[0], plan.room());
         let jumps = plan.events.iter().any(|(_, h)| matches!(h, Happening::WallJump(None, _)));
         let patience = scheduler.clock.longest(LONGEST_WISH) - LONGEST_WISH;
         let patience = if jumps { patience + limits::DEADLINE_MAX } else { patience };
