@@ -282,8 +282,12 @@ fn data(span: Span) -> SpanData {
         Value::Text(text) => KeyValue::new(key, text),
         Value::Number(number) => KeyValue::new(key, number),
     };
+    // What the exporter's own reading refuses (it is a character stricter about keys) is not in spans, and passed on all
+    // the same.
+    let members = span.context.state.iter().flat_map(|state| state.members());
+    let state = TraceState::from_key_value(members).unwrap_or_default();
     SpanData {
-        span_context: SpanContext::new(trace, id(span.context.span), flags, false, TraceState::NONE),
+        span_context: SpanContext::new(trace, id(span.context.span), flags, false, state),
         parent_span_id: span.parent.map_or(opentelemetry::trace::SpanId::INVALID, id),
         parent_span_is_remote: span.remote,
         span_kind: match span.kind {
