@@ -12,6 +12,7 @@ mod it {
     mod batch;
     mod calendars;
     mod change;
+    mod completions;
     mod concurrency;
     mod displacing;
     mod hostile;

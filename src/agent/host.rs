@@ -260,7 +260,7 @@ impl Host {
                 Ok(FromScheduler::Messages(messages)) => {
                     let trace = trace_of(message);
                     for (to, message) in messages {
-                        self.take_traced(now, &to, message, trace, &mut batch);
+                        self.take_traced(now, &to, message, trace.clone(), &mut batch);
                     }
                 }
                 Ok(FromScheduler::Drain { reconnect_after }) => drain = Some(reconnect_after),

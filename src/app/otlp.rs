@@ -282,8 +282,12 @@ fn data(span: Span) -> SpanData {
         Value::Text(text) => KeyValue::new(key, text),
         Value::Number(number) => KeyValue::new(key, number),
     };
+    // What the exporter's own reading refuses (it is a character stricter about keys) is not in spans, and passed on all
+    // the same.
+    let members = span.context.state.iter().flat_map(|state| state.members());
+    let state = TraceState::from_key_value(members).unwrap_or_default();
     SpanData {
-        span_context: SpanContext::new(trace, id(span.context.span), flags, false, TraceState::NONE),
+        span_context: SpanContext::new(trace, id(span.context.span), flags, false, state),
         parent_span_id: span.parent.map_or(opentelemetry::trace::SpanId::INVALID, id),
         parent_span_is_remote: span.remote,
         span_kind: match span.kind {
@@ -308,6 +312,8 @@ fn data(span: Span) -> SpanData {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core;
+    use crate::core::trace::TraceContext;
 
     #[test]
     fn headers_are_read_and_never_repeated() {
@@ -344,18 +350,10 @@ mod tests {
         }
     }
 
-    /// Nobody who books waits for the collector's queue.
-    #[tokio::test]
-    async fn more_spans_than_can_wait_are_lost_and_counted() {
-        use crate::core::trace::TraceContext;
-
-        // It accepts connections, and never says a word.
-        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", silent.local_addr().unwrap());
-        let traces = Traces::start(&url, None, "test".into()).unwrap();
+    fn span(state: &str) -> Span {
         let context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let span = Span {
-            context: TraceContext::parse(context).unwrap(),
+        Span {
+            context: TraceContext::parse(context).unwrap().stating(core::trace::TraceState::parse([state])),
             parent: None,
             remote: false,
             name: "a span".into(),
@@ -364,8 +362,29 @@ mod tests {
             end: chrono::DateTime::UNIX_EPOCH,
             attributes: Vec::new(),
             error: None,
-        };
-        let spans = traces.spans();
+        }
+    }
+
+    #[test]
+    fn a_tracestate_is_sent_as_it_came_unless_the_exporter_refuses_it() {
+        let sent = |state: &str| data(span(state)).span_context.trace_state().header();
+        for state in ["", "rojo=1", "b=2,a= 1,1@t=z*~", "1@thirteen-long=1"] {
+            assert_eq!(sent(state), state);
+        }
+        // One character more is allowed by the recommendation.
+        let fourteen = "1@fourteen-chars=1,a=1";
+        assert_eq!(span(fourteen).context.state.unwrap().as_str(), fourteen);
+        assert_eq!(sent(fourteen), "");
+    }
+
+    /// Nobody who books waits for the collector's queue.
+    #[tokio::test]
+    async fn more_spans_than_can_wait_are_lost_and_counted() {
+        // It accepts connections, and never says a word.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let traces = Traces::start(&url, None, "test".into()).unwrap();
+        let (span, spans) = (span(""), traces.spans());
         // No await is between them, so nothing leaves the queue.
         for _ in 0..QUEUE + 10 {
             spans.over(span.clone());

@@ -56,7 +56,7 @@ pub struct RescheduleArgs {
     #[command(flatten)]
     pub window: WindowArgs,
     /// A new length, such as 45m
-    #[arg(long, value_name = "LENGTH", help_heading = "When", value_parser = parse::length)]
+    #[arg(long, value_name = "LENGTH", help_heading = "When", value_parser = parse::meeting_length)]
     pub duration: Option<Duration>,
     /// Only if the meeting still has this etag
     #[arg(long, value_name = "ETAG", default_value = "", hide_default_value = true)]

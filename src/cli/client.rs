@@ -13,7 +13,7 @@ use super::error::{CliError, innermost};
 use super::parse;
 use super::when::Reference;
 use super::zone::{self, Asker, SystemHints, Zone};
-use crate::core::trace::TraceContext;
+use crate::core::trace::{TraceContext, TraceState};
 use crate::wire::pb::scheduler_service_client::SchedulerServiceClient;
 
 /// Longest wait for a connection, also if the call may take longer.
@@ -169,12 +169,18 @@ impl Session {
     }
 }
 
-/// A request that is part of the trace in which the command was run, if the environment names one (`TRACEPARENT`).
+/// A request that is part of the trace in which the command was run, if the environment names one (`TRACEPARENT`, and
+/// `TRACESTATE` for what is said of it).
 fn in_trace<Q>(message: Q) -> Request<Q> {
     let mut request = Request::new(message);
     let trace = std::env::var("TRACEPARENT").ok().and_then(|text| TraceContext::parse(&text));
-    if let Some(value) = trace.and_then(|trace| trace.to_string().parse().ok()) {
+    let Some(trace) = trace else { return request };
+    if let Ok(value) = trace.to_string().parse() {
         request.metadata_mut().insert("traceparent", value);
+    }
+    let state = std::env::var("TRACESTATE").ok().and_then(|text| TraceState::parse([text.as_str()]));
+    if let Some(value) = state.and_then(|state| state.as_str().parse().ok()) {
+        request.metadata_mut().insert("tracestate", value);
     }
     request
 }

@@ -168,8 +168,12 @@ fn list_request(args: &ListArgs, now: jiff::Timestamp, reader: &mut Reader) -> p
         (None, Some(until)) => until.map(|until| (now, until)),
         (Some(from), Some(until)) => from.zip(until),
     };
-    if range.is_some_and(|(from, until)| until <= from) {
-        reader.problem("--until", args.until.as_deref().unwrap_or_default(), "lies before the start");
+    if let (Some((from, until)), Some(typed)) = (range, args.until.as_deref()) {
+        let what = match &args.from {
+            Some(from) => format!("--from '{from}'"),
+            None => "now, so name --from too".to_owned(),
+        };
+        reader.in_order(&what, from, typed, until);
     }
     pb::ListMeetingsRequest {
         range: range.map(|(from, until)| values::time_range(from, until)),
@@ -249,11 +253,12 @@ mod tests {
             range(&["--from=2026-12-02", "--until=2026-12-02"]),
             Some((day("2026-12-02"), day("2026-12-03")))
         );
-        assert!(
-            request(&["--from=2026-12-03", "--until=2026-12-01"])
-                .unwrap_err()
-                .contains("lies before the start")
-        );
+        let reversed = request(&["--from=2026-12-03", "--until=2026-12-01"]).unwrap_err();
+        let words =
+            "this is Wed 2026-12-02 00:00, which is not after --from '2026-12-03': Thu 2026-12-03 00:00";
+        assert!(reversed.contains(words), "{reversed}");
+        let over = request(&["--until=2026-11-30"]).unwrap_err();
+        assert!(over.contains("this is Tue 2026-12-01 00:00, which is not after now, so name --from too: Tue 2026-12-01 09:20"), "{over}");
         assert!(request(&["--from=2024-02-30"]).unwrap_err().contains("'--from'"));
     }
 

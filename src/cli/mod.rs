@@ -218,7 +218,9 @@ mod tests {
     fn wrong_usage_is_told_by_option() {
         for (words, part) in [
             ("quorate schedule --duration 30", "such as 30m"),
-            ("quorate find --duration -5m", "--duration"),
+            ("quorate find --duration -5m", "must be positive: a meeting lasts from 1 min to 7 days"),
+            ("quorate find --duration 1h --buffer-after -5m", "a length can't be negative"),
+            ("quorate find --duration --title x", "a value is required for '--duration <LENGTH>'"),
             ("quorate find", "--duration"),
             ("quorate find --duration 30m --days Funday", "'Funday' is no day"),
             ("quorate find --duration 30m --any-hours --hours 8-9", "cannot be used with"),
@@ -229,7 +231,8 @@ mod tests {
             ("quorate get --scheduler https://a m", "TLS"),
             ("quorate nonsense", "nonsense"),
         ] {
-            let error = parse(words).unwrap_err();
+            let line = words.split_whitespace().map(Into::into).collect();
+            let Err(config::Stop::Usage(error, _)) = config::parse(line) else { panic!("{words}") };
             assert_eq!(error.exit_code(), 2, "{words}");
             assert!(error.to_string().contains(part), "{words}: {error}");
         }

@@ -1,15 +1,40 @@
 //! Lengths, days, hours and addresses as people type them.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use jiff::{Span, SpanRelativeTo};
 
+use crate::core::limits;
 use crate::core::model::WorkingHours;
 use crate::wire::scalars;
 use crate::wire::validate::{ROOT, Violations};
+
+/// Joins options with values behind them that begin like a negative number, as in `--duration -5m`: no option begins so, and
+/// apart the value would be refused as an unknown one instead of by what is wrong with it.
+pub fn with_negative_values(line: Vec<OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::with_capacity(line.len());
+    let mut options = true;
+    for word in line {
+        let value = word.as_encoded_bytes();
+        options &= value != b"--";
+        let negative = matches!(value, [b'-', b'0'..=b'9', ..]);
+        let lone = |before: &&mut OsString| {
+            let before = before.as_encoded_bytes();
+            before.len() > 2 && before.starts_with(b"--") && !before.contains(&b'=')
+        };
+        match joined.last_mut().filter(|before| options && negative && lone(before)) {
+            Some(option) => {
+                option.push("=");
+                option.push(word);
+            }
+            None => joined.push(word),
+        }
+    }
+    joined
+}
 
 /// Where a scheduler is sought unless the command says.
 pub const SCHEDULER_DEFAULT: &str = "http://127.0.0.1:50051";
@@ -99,25 +124,73 @@ pub fn participant(text: &str) -> Result<String, String> {
     found.finish(id).map(|_| text.to_owned()).map_err(|invalid| invalid.in_words(400))
 }
 
+/// Why a text is not taken as a length.
+enum NoLength {
+    Negative,
+    /// Longer than can be counted.
+    TooLong,
+    /// What else is wrong with it, in words.
+    Other(String),
+}
+
+fn read_length(text: &str) -> Result<Duration, NoLength> {
+    let text = text.trim();
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) {
+        return Err(NoLength::Other(format!("a length needs a unit, such as {text}m")));
+    }
+    let Ok(span) = text.parse::<Span>() else {
+        // The same with smaller numbers could be read: it is the numbers that are too large.
+        let smaller = text.chars().fold(String::new(), |mut read, c| {
+            match (c.is_ascii_digit(), read.ends_with('1')) {
+                (true, true) => {}
+                (true, false) => read.push('1'),
+                (false, _) => read.push(c),
+            }
+            read
+        });
+        return Err(match smaller.parse::<Span>() {
+            Ok(span) if span.is_negative() => NoLength::Negative,
+            Ok(_) => NoLength::TooLong,
+            Err(_) => NoLength::Other("expected a length such as 45m, 1h30m or PT1H".to_owned()),
+        });
+    };
+    if span.get_years() != 0 || span.get_months() != 0 {
+        let words = "months and years have no fixed length: use days, hours or minutes";
+        return Err(NoLength::Other(words.to_owned()));
+    }
+    let signed = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| NoLength::TooLong)?;
+    Duration::try_from(signed).map_err(|_| NoLength::Negative)
+}
+
 /// A length of time: `45m`, `1h30m`, `90m`, `2d`, or ISO 8601 such as `PT1H`. A day has 24 hours.
 ///
 /// # Errors
 /// A sentence, for what has no unit, is negative, is in months or years, or is too long to count.
 pub fn length(text: &str) -> Result<Duration, String> {
-    let expected = || "expected a length such as 45m, 1h30m or PT1H".to_owned();
-    let trimmed = text.trim();
-    if trimmed == "0" {
-        return Ok(Duration::ZERO);
-    }
-    if !trimmed.is_empty() && trimmed.chars().all(|c| c.is_ascii_digit()) {
-        return Err(format!("a length needs a unit, such as {trimmed}m"));
-    }
-    let span: Span = trimmed.parse().map_err(|_| expected())?;
-    if span.get_years() != 0 || span.get_months() != 0 {
-        return Err("months and years have no fixed length: use days, hours or minutes".to_owned());
-    }
-    let signed = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| expected())?;
-    Duration::try_from(signed).map_err(|_| "a length can't be negative".to_owned())
+    read_length(text).map_err(|problem| match problem {
+        NoLength::Negative => "a length can't be negative".to_owned(),
+        NoLength::TooLong => "is longer than can be counted".to_owned(),
+        NoLength::Other(words) => words,
+    })
+}
+
+/// How long a meeting lasts, as [`length`], from [`limits::DURATION_MIN`] to [`limits::DURATION_MAX`].
+///
+/// # Errors
+/// As [`length`]; for what no meeting can last, with these bounds.
+pub fn meeting_length(text: &str) -> Result<Duration, String> {
+    let (min, max) = (limits::DURATION_MIN, limits::DURATION_MAX);
+    let problem = match read_length(text) {
+        Ok(length) if (min..=max).contains(&length) => return Ok(length),
+        Ok(Duration::ZERO) | Err(NoLength::Negative) => "must be positive",
+        Ok(length) if length < min => "is too short",
+        Ok(_) | Err(NoLength::TooLong) => "is too long",
+        Err(NoLength::Other(words)) => return Err(words),
+    };
+    Err(format!("{problem}: a meeting lasts from {} to {}", scalars::words(min), scalars::words(max)))
 }
 
 /// A length of time above zero, as [`length`].
@@ -255,6 +328,23 @@ mod tests {
     }
 
     #[test]
+    fn a_negative_value_belongs_to_the_option_before_it() {
+        for (line, expected) in [
+            ("q find --duration -5m --json", "q find --duration=-5m --json"),
+            ("q find --step -5m --duration -1h", "q find --step=-5m --duration=-1h"),
+            ("q find --duration=1h -5m", "q find --duration=1h -5m"),
+            ("q find --duration --json", "q find --duration --json"),
+            ("q find -h -5m", "q find -h -5m"),
+            ("q x -- --duration -5m", "q x -- --duration -5m"),
+            ("q -- -5m", "q -- -5m"),
+            ("-5m", "-5m"),
+        ] {
+            let joined = with_negative_values(line.split(' ').map(OsString::from).collect());
+            assert_eq!(joined.join(OsStr::new(" ")), expected);
+        }
+    }
+
+    #[test]
     fn what_is_no_length_is_refused_with_a_hint() {
         for (text, hint) in [
             ("30", "such as 30m"),
@@ -262,7 +352,11 @@ mod tests {
             ("soon", "such as 45m"),
             ("-5m", "can't be negative"),
             ("P1M", "months and years"),
-            ("99999999999999999999h", "such as 45m"),
+            ("5m ago", "can't be negative"),
+            ("-99999999999999999999h", "can't be negative"),
+            ("99999999999999999999h", "longer than can be counted"),
+            ("1d999999999h", "longer than can be counted"),
+            ("99999999999999999999x", "such as 45m"),
         ] {
             assert!(length(text).unwrap_err().contains(hint), "{text}: {:?}", length(text));
         }

@@ -72,10 +72,10 @@ fn attends(outcome: &pb::AttendeeOutcome) -> bool {
     outcome.status == pb::attendee_outcome::Status::Attending as i32
 }
 
-/// Everyone, those who attend first. `free` is the word for ATTENDING where it means "free somewhere".
-fn attendee_table(attendees: &[pb::AttendeeOutcome], confirmed: bool, free: Option<&str>) -> String {
+/// Everyone, those who attend first. `word` is the one for ATTENDING where it does not mean that they attend.
+fn attendee_table(attendees: &[pb::AttendeeOutcome], confirmed: bool, word: Option<&str>) -> String {
     let row = |outcome: &pb::AttendeeOutcome| {
-        let status = match free {
+        let status = match word {
             Some(word) if attends(outcome) => word.to_owned(),
             _ => status_word(outcome.status),
         };
@@ -176,8 +176,10 @@ pub fn failure(value: &pb::Failure, zone: &Zone) -> String {
         let words = clean(&relaxation.message);
         let option = relaxation_option(relaxation, zone);
         let option = option.map(|option| format!("  [{option}]")).unwrap_or_default();
+        // The words have the slot in the zone that was asked in.
+        let told = words.contains(&format!("({})", zone.name));
         let at = match slot(relaxation.slot.as_ref(), zone).as_str() {
-            "" => String::new(),
+            slot if slot.is_empty() || told => String::new(),
             slot => format!(" ({slot})"),
         };
         let _ = writeln!(text, "  - {words}{at}{option}");
@@ -221,7 +223,9 @@ pub fn meeting(value: &pb::Meeting, headline: &str, zone: &Zone) -> String {
             text.push_str(&attendee_table(&value.attendees, false, None));
         }
     } else {
-        text.push_str(&attendee_table(&value.attendees, value.state == State::Confirmed as i32, None));
+        // Of one that does not stand, the service tells who was booked.
+        let gone = matches!(value.state(), State::Cancelled | State::Displaced).then_some("was to attend");
+        text.push_str(&attendee_table(&value.attendees, value.state() == State::Confirmed, gone));
     }
     text.push_str(&attempts(value, zone));
     if !value.local_time_detail.is_empty() {

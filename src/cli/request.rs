@@ -166,7 +166,16 @@ impl WindowArgs {
             }
         }
         if let Some(text) = &self.until {
-            window.latest = reader.instant("--until", text, DayEdge::End).map(values::timestamp);
+            let until = reader.instant("--until", text, DayEdge::End);
+            window.latest = until.map(values::timestamp);
+            let from = values::instant(window.earliest.as_ref());
+            if let (Some(from), Some(until)) = (from, until) {
+                let what = match &self.from {
+                    Some(typed) => format!("--from '{typed}'"),
+                    None => "the beginning of the meeting's window, so name --from too".to_owned(),
+                };
+                reader.in_order(&what, from, text, until);
+            }
         }
         if let Some(step) = self.step {
             window.step = Some(values::duration(step));
@@ -236,6 +245,25 @@ impl Reader {
     pub fn instant(&mut self, flag: &'static str, text: &str, edge: DayEdge) -> Option<jiff::Timestamp> {
         let read = when::instant(text, edge, &self.reference);
         self.keep(flag, text, read).map(|moment| self.told(flag, moment))
+    }
+
+    /// Whether what --until was read as lies after the start: a problem if not, told as both were typed and as they were
+    /// read. `what` is the start, in words.
+    pub fn in_order(
+        &mut self,
+        what: &str,
+        from: jiff::Timestamp,
+        typed: &str,
+        until: jiff::Timestamp,
+    ) -> bool {
+        let zone = &self.reference.zone;
+        if until > from {
+            return true;
+        }
+        let (end, start) = (zone.show(until), zone.show(from));
+        let problem = format!("this is {end}, which is not after {what}: {start} ({})", zone.name);
+        self.problem("--until", typed, problem);
+        false
     }
 
     /// Reads a date, and gives it as requests have it; None after a problem.
@@ -369,6 +397,37 @@ mod tests {
         let flags: Vec<_> = problems.iter().map(|problem| problem.flag).collect();
         assert_eq!(flags, ["--from", "--until", "--exclude"]);
         assert!(problems[0].problem.contains("February 2024 has 29 days"));
+    }
+
+    #[test]
+    fn a_window_that_ends_before_it_begins_is_told_as_it_was_typed() {
+        let refused = |args: WindowArgs, base: pb::Window| {
+            let mut reader = reader();
+            args.over(base, &mut reader);
+            reader.finish().unwrap_err().text()
+        };
+        let (from, until) = (text("2026-12-11"), text("tomorrow 9:00"));
+        let both = WindowArgs { from, until: until.clone(), ..Default::default() };
+        assert_eq!(
+            refused(both, pb::Window::default()),
+            "error: invalid value 'tomorrow 9:00' for '--until': this is Wed 2026-12-02 09:00, \
+             which is not after --from '2026-12-11': Fri 2026-12-11 00:00 (Europe/Berlin)\n"
+        );
+        // Of a meeting that is moved, the beginning may be the one that it has.
+        let at = |text: &str| Some(values::timestamp(text.parse().unwrap()));
+        let base = pb::Window { earliest: at("2026-12-03T08:00:00Z"), ..Default::default() };
+        let alone = WindowArgs { until: until.clone(), ..Default::default() };
+        assert_eq!(
+            refused(alone, base),
+            "error: invalid value 'tomorrow 9:00' for '--until': this is Wed 2026-12-02 09:00, \
+             which is not after the beginning of the meeting's window, so name --from too: Thu 2026-12-03 09:00 \
+             (Europe/Berlin)\n"
+        );
+        // A date as the end is all of that day.
+        let day = WindowArgs { from: text("2026-12-11"), until: text("2026-12-11"), ..Default::default() };
+        let mut reader = reader();
+        day.over(pb::Window::default(), &mut reader);
+        assert!(reader.finish().is_ok());
     }
 
     #[test]

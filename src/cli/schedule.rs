@@ -36,7 +36,7 @@ Exits with 3 if there is no slot. All exit codes: quorate --help";
 #[command(after_help = SCHEDULE_EXAMPLES)]
 pub struct ScheduleArgs {
     /// How long the meeting lasts: 45m, 1h30m, PT1H
-    #[arg(long, value_name = "LENGTH", required_unless_present = "at", value_parser = parse::length)]
+    #[arg(long, value_name = "LENGTH", required_unless_present = "at", value_parser = parse::meeting_length)]
     pub duration: Option<Duration>,
     /// Who and what.
     #[command(flatten)]
@@ -89,7 +89,7 @@ pub struct ScheduleArgs {
 #[command(after_help = FIND_EXAMPLES)]
 pub struct FindArgs {
     /// How long the meeting lasts: 45m, 1h30m, PT1H
-    #[arg(long, value_name = "LENGTH", value_parser = parse::length)]
+    #[arg(long, value_name = "LENGTH", value_parser = parse::meeting_length)]
     pub duration: Duration,
     /// Who and what.
     #[command(flatten)]
@@ -279,6 +279,30 @@ mod tests {
         assert!(request(&["--at=2026-12-02 10:00"]).unwrap_err().contains("--duration: needed"));
         assert!(request(&["--at=today", "--from=today"]).unwrap_err().contains("cannot be used with"));
         assert!(request(&[]).unwrap_err().contains("--duration"));
+    }
+
+    #[test]
+    fn a_length_that_no_meeting_has_is_told_with_the_bounds() {
+        for (typed, why) in [
+            ("-5m", "must be positive: a meeting lasts from 1 min to 7 days"),
+            ("0m", "must be positive: a meeting lasts from 1 min to 7 days"),
+            ("59s", "is too short: a meeting lasts from 1 min to 7 days"),
+            ("169h", "is too long: a meeting lasts from 1 min to 7 days"),
+            ("999999999h", "is too long: a meeting lasts from 1 min to 7 days"),
+            ("99999999999999999999h", "is too long: a meeting lasts from 1 min to 7 days"),
+            ("30", "a length needs a unit, such as 30m"),
+            ("soon", "expected a length such as 45m"),
+        ] {
+            let error = request(&[&format!("--duration={typed}")]).unwrap_err();
+            let expected = format!("invalid value '{typed}' for '--duration <LENGTH>': {why}");
+            assert!(error.contains(&expected), "{error}");
+        }
+        for (typed, seconds) in [("1m", 60), ("7d", 7 * 86_400)] {
+            let taken = request(&[&format!("--duration={typed}")]).unwrap().spec.unwrap().duration.unwrap();
+            assert_eq!(taken.seconds, seconds);
+        }
+        let buffer = request(&["--duration=30m", "--buffer-after=-5m"]).unwrap_err();
+        assert!(buffer.contains("a length can't be negative"), "{buffer}");
     }
 
     #[test]

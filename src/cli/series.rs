@@ -114,7 +114,7 @@ pub enum ConflictArg {
 #[command(group = ArgGroup::new("pattern").required(true).args(["every", "rrule"]))]
 pub struct ScheduleArgs {
     /// How long an occurrence lasts: 45m, 1h30m, PT1H
-    #[arg(long, value_name = "LENGTH", required_unless_present = "at", value_parser = parse::length)]
+    #[arg(long, value_name = "LENGTH", required_unless_present = "at", value_parser = parse::meeting_length)]
     pub duration: Option<Duration>,
     /// Who and what.
     #[command(flatten)]
@@ -213,7 +213,7 @@ pub struct MoveArgs {
     #[arg(long, value_name = "TIME")]
     pub at: String,
     /// A new length, such as 45m. Default: as it is
-    #[arg(long, value_name = "LENGTH", value_parser = parse::length)]
+    #[arg(long, value_name = "LENGTH", value_parser = parse::meeting_length)]
     pub duration: Option<Duration>,
     /// Only meetings that take place from this time on. Default: those still to come, not one that has begun
     #[arg(long, value_name = "TIME")]

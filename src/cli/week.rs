@@ -283,7 +283,18 @@ impl View {
             more => format!(" and {more} more"),
         };
         let mut text = format!("Week {} of {who}{more}: {first} to {last}, times in {name}.\n", week.name());
-        text.push_str(&grid::draw(week, &self.booked(), &self.own_items(), self.hours));
+        let (booked, own) = (self.booked(), self.own_items());
+        text.push_str(&grid::draw(week, &booked, &own, self.hours));
+        match grid::undrawn(week, &booked, &own, self.hours) {
+            0 => {}
+            undrawn => {
+                let count = render::count(i32::try_from(undrawn).unwrap_or(i32::MAX), "time");
+                let _ = writeln!(
+                    text,
+                    "note: own events at {count} lie outside the hours that are drawn: --hours 0-24 shows all"
+                );
+            }
+        }
         for note in self.notes() {
             let _ = writeln!(text, "note: {}", clean(&note));
         }

@@ -82,6 +82,13 @@ pub const SERIES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 pub const PHASES_WAITING: usize = 8_192;
 /// Most decisions whose delivery is traced at once; of more the oldest is given up.
 pub const DELIVERIES_TRACED: usize = 2_000;
+/// Most members of a `tracestate` (W3C Trace Context, 3.3.1.1); one with more is dropped.
+pub const TRACESTATE_MEMBERS: usize = 32;
+/// Longest `tracestate` that is kept and passed on, in characters: as much as the recommendation asks for (3.3.1.5). It is in
+/// each message to agents of its trace. Longer ones lose whole members.
+pub const TRACESTATE_CHARS: usize = 512;
+/// Members that are longer, in characters, are the first to go (3.3.1.5).
+pub const TRACESTATE_LONG_MEMBER: usize = 128;
 
 // How long things may take.
 

@@ -442,6 +442,9 @@ pub struct Meeting {
     /// The series that it is an occurrence of.
     #[serde(default)]
     pub series: Option<Arc<Recurrence>>,
+    /// How often it got another slot than the one that it was booked at before.
+    #[serde(default)]
+    pub moved: u32,
     /// How often it was displaced (PROTOCOL.md, "Priority"): at most twice.
     pub displaced_count: u32,
     /// The meetings that its booking displaced.

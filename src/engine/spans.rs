@@ -189,5 +189,6 @@ pub fn new_span() -> SpanId {
 
 /// A new trace, with its first span.
 pub fn new_trace(sampled: bool) -> TraceContext {
-    TraceContext { trace: TraceId(uuid::Uuid::new_v4().into_bytes()), span: new_span(), sampled }
+    let trace = TraceId(uuid::Uuid::new_v4().into_bytes());
+    TraceContext { trace, span: new_span(), sampled, state: None }
 }

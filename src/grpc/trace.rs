@@ -1,5 +1,5 @@
 //! The span of each organizer's request: from the call to its answer, part of the caller's trace if it names one
-//! (`traceparent`, W3C Trace Context). What is logged meanwhile carries the trace's id.
+//! (`traceparent` and `tracestate`, W3C Trace Context). What is logged meanwhile carries the trace's id.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,7 +17,7 @@ use tracing::Instrument;
 use crate::core::coordinator::{Command, Reply};
 use crate::core::ids::{MeetingId, RequestId, SeriesId};
 use crate::core::time::Mono;
-use crate::core::trace::{SpanId, TraceContext, Traced};
+use crate::core::trace::{SpanId, TraceContext, TraceState, Traced};
 use crate::engine::spans::{Span, SpanKind, Spans, Value, new_span, new_trace};
 
 /// What a request turned out to be about.
@@ -41,7 +41,7 @@ pub(super) struct RequestTrace {
 impl RequestTrace {
     /// The command, in this trace.
     pub(super) fn around(&self, command: Command) -> Command {
-        Command::Within(self.traced, Box::new(command))
+        Command::Within(self.traced.clone(), Box::new(command))
     }
 
     /// The same for a request that asks for many meetings.
@@ -140,11 +140,14 @@ where
     }
 }
 
-/// The caller's place; more than one is none.
+/// The caller's place; more than one is none. What else is said of it may stand in several headers.
 fn given(headers: &HeaderMap) -> Option<TraceContext> {
     let mut all = headers.get_all("traceparent").iter();
     let one = all.next().filter(|_| all.next().is_none())?;
-    TraceContext::parse(one.to_str().ok()?)
+    let context = TraceContext::parse(one.to_str().ok()?)?;
+    let states: Option<Vec<&str>> =
+        headers.get_all("tracestate").iter().map(|state| state.to_str().ok()).collect();
+    Some(context.stating(states.and_then(TraceState::parse)))
 }
 
 /// A span that is being recorded.
@@ -163,9 +166,10 @@ fn begin(parent: Option<TraceContext>, spans: Option<&Spans>) -> (Traced, Option
         (Some(context), None) => (Traced { context, record: false }, None),
         (Some(context), Some(_)) if !context.sampled => (Traced { context, record: false }, None),
         (parent, Some(spans)) => {
-            let context = parent.map_or_else(|| new_trace(true), |parent| parent.within(new_span()));
+            let context = parent.as_ref().map_or_else(|| new_trace(true), |parent| parent.within(new_span()));
             let parent = parent.map(|parent| parent.span);
-            let recording = Recording { spans: spans.clone(), context, parent, start: spans.now() };
+            let start = spans.now();
+            let recording = Recording { spans: spans.clone(), context: context.clone(), parent, start };
             (Traced { context, record: true }, Some(recording))
         }
     }

@@ -10,7 +10,7 @@ use crate::core::message::{
     Booking, Hold, Notice, NoticeKind, Query, Registered, ReleaseCause, SchedulerMessage,
 };
 use crate::core::series::Recurrence;
-use crate::core::trace::TraceContext;
+use crate::core::trace::{TraceContext, TraceState};
 
 use super::pb;
 use super::pb::scheduler_message::Message as Pb;
@@ -79,8 +79,7 @@ impl Packer {
 
     fn close(&mut self) {
         if let Some(Open { message, trace, to, .. }) = self.open.take() {
-            let traceparent = trace.map(|trace| trace.to_string()).unwrap_or_default();
-            let written = written(&message, to, traceparent).into_iter();
+            let written = written(&message, to, trace.as_ref()).into_iter();
             self.done.extend(written.map(|message| pb::SchedulerMessage { message: Some(message) }));
         }
     }
@@ -122,18 +121,22 @@ fn same(a: &SchedulerMessage, b: &SchedulerMessage) -> bool {
 }
 
 /// One message; of those that name one participant only, as many as there are participants.
-fn written(message: &SchedulerMessage, to: Vec<String>, traceparent: String) -> Vec<Pb> {
+fn written(message: &SchedulerMessage, to: Vec<String>, trace: Option<&TraceContext>) -> Vec<Pb> {
+    let traceparent = trace.map(ToString::to_string).unwrap_or_default();
+    let state = trace.and_then(|trace| trace.state.as_ref());
+    let tracestate = state.map(|state| state.as_str().to_owned()).unwrap_or_default();
     vec![match message {
         SchedulerMessage::Registered(value) => Pb::Registered(pb_registered(value)),
         SchedulerMessage::Query(value) => {
-            Pb::AvailabilityQuery(pb::AvailabilityQuery { traceparent, ..pb_query(value, to) })
+            Pb::AvailabilityQuery(pb::AvailabilityQuery { traceparent, tracestate, ..pb_query(value, to) })
         }
-        SchedulerMessage::Hold(value) => Pb::Hold(pb::Hold { traceparent, ..pb_hold(value, to) }),
+        SchedulerMessage::Hold(value) => Pb::Hold(pb::Hold { traceparent, tracestate, ..pb_hold(value, to) }),
         SchedulerMessage::Confirm { booking, displaces } => Pb::Confirm(pb::Confirm {
             participant_ids: to,
             booking: Some(pb_booking(booking)),
             displaces: displaces.iter().map(attempt_ref).collect(),
             traceparent,
+            tracestate,
         }),
         SchedulerMessage::Release { attempt, cause } => Pb::Release(pb::Release {
             participant_ids: to,
@@ -141,6 +144,7 @@ fn written(message: &SchedulerMessage, to: Vec<String>, traceparent: String) -> 
             attempt: attempt.n.0,
             cause: pb_cause(*cause).into(),
             traceparent,
+            tracestate,
         }),
         SchedulerMessage::Notice(value) => Pb::Notice(pb_notice(value, to)),
         SchedulerMessage::Superseded { epoch } => {
@@ -202,6 +206,7 @@ fn pb_query(value: &Query, participant_ids: Vec<String>) -> pb::AvailabilityQuer
         disregard: value.disregard.iter().map(attempt_ref).collect(),
         respect_working_hours: value.respect_working_hours,
         traceparent: String::new(),
+        tracestate: String::new(),
     }
 }
 
@@ -218,6 +223,7 @@ fn pb_hold(value: &Hold, participant_ids: Vec<String>) -> pb::Hold {
         title: value.title.clone(),
         organizer: value.organizer.clone(),
         traceparent: String::new(),
+        tracestate: String::new(),
     }
 }
 
@@ -269,16 +275,16 @@ pub enum FromScheduler {
 
 /// The trace that a message is part of, if it says so in a way that can be used.
 pub fn trace_of(message: &pb::SchedulerMessage) -> Option<TraceContext> {
-    let traceparent = match message.message.as_ref()? {
-        Pb::AvailabilityQuery(value) => &value.traceparent,
-        Pb::Hold(value) => &value.traceparent,
-        Pb::Confirm(value) => &value.traceparent,
-        Pb::Release(value) => &value.traceparent,
+    let (traceparent, tracestate) = match message.message.as_ref()? {
+        Pb::AvailabilityQuery(value) => (&value.traceparent, &value.tracestate),
+        Pb::Hold(value) => (&value.traceparent, &value.tracestate),
+        Pb::Confirm(value) => (&value.traceparent, &value.tracestate),
+        Pb::Release(value) => (&value.traceparent, &value.tracestate),
         Pb::Registered(_) | Pb::Notice(_) | Pb::Superseded(_) | Pb::Drain(_) | Pb::FrameError(_) => {
             return None;
         }
     };
-    TraceContext::parse(traceparent)
+    Some(TraceContext::parse(traceparent)?.stating(TraceState::parse([tracestate.as_str()])))
 }
 
 /// Reads one message of the scheduler. What a newer scheduler may say beyond this version is no error.

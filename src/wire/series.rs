@@ -384,10 +384,14 @@ fn reason(value: &Occurrence, meeting: Option<&Meeting>, zone: &str) -> String {
         let gone: Vec<&str> = gone.map(|o| o.id.as_str()).take(5).collect();
         if gone.is_empty() { String::new() } else { format!("without {}", gone.join(", ")) }
     };
-    let moved = |meeting: &Meeting| match (series::who_is_away(&value.attendees), away(meeting)) {
-        (was, now) if was.is_empty() => now,
-        (was, now) if now.is_empty() => format!("at its own time {was}"),
-        (was, now) => format!("at its own time {was}; {now}"),
+    let all =
+        |told: [String; 3]| told.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join("; ");
+    // Why it went elsewhere when it was booked, and whether that is where it is.
+    let moved = |meeting: &Meeting| {
+        let was = series::who_is_away(&value.attendees);
+        let again = if meeting.moved > 0 && !was.is_empty() { "moved again since then" } else { "" };
+        let first = if was.is_empty() { was } else { format!("at its own time {was}") };
+        all([first, again.to_owned(), away(meeting)])
     };
     let along = |was: &TimeRange| {
         let zone = zones::zone(zone).unwrap_or(jiff::tz::TimeZone::UTC);
@@ -406,8 +410,7 @@ fn reason(value: &Occurrence, meeting: Option<&Meeting>, zone: &str) -> String {
                 moved(meeting)
             }
             (MeetingState::Confirmed, _) if meeting.slot == Some(value.slot) && value.alone.is_some() => {
-                let told = [value.alone.as_ref().map(along).unwrap_or_default(), away(meeting)];
-                told.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join("; ")
+                all([value.alone.as_ref().map(along).unwrap_or_default(), String::new(), away(meeting)])
             }
             (MeetingState::Confirmed, _) if value.shifted => gap.to_owned(),
             (MeetingState::Confirmed, _) => away(meeting),

@@ -426,21 +426,3 @@ async fn only_a_sound_backup_is_restored() {
     assert!(error.contains("quorate.db") && error.contains("No such file"), "{error}");
     assert!(!Path::new(&data).exists() && !Path::new(&none).exists(), "something was made");
 }
-
-#[tokio::test]
-async fn a_shell_takes_its_completions() {
-    let folder = tempfile::tempdir().unwrap();
-    let (code, script, err) = run(&mut program(&["completions", "bash"])).await;
-    assert_eq!((code, err.as_str()), (Some(0), ""));
-    let file = write(folder.path(), "quorate.bash", script);
-    // What bash itself would offer after `quorate do`.
-    let ask = format!(
-        "source {file}; COMP_WORDS=(quorate do); COMP_CWORD=1; _quorate quorate do quorate; echo \"${{COMPREPLY[@]}}\""
-    );
-    let mut bash = Command::new("bash");
-    let (_, out, err) = run(bash.args(["--norc", "-c", &ask])).await;
-    assert_eq!(out.trim(), "doctor", "{err}");
-    let (code, _, err) = run(&mut program(&["completions", "cmd.exe"])).await;
-    assert_eq!(code, Some(2));
-    assert!(err.contains("bash") && err.contains("fish"), "{err}");
-}

@@ -7,9 +7,13 @@ use serde_json::Value;
 
 use super::support::*;
 use pb::meeting::State;
+use pb::scheduler_message::Message as Heard;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
+/// What two tracing systems say of it, in two headers.
+const STATES: [&str; 2] = ["rojo=00f067aa0ba902b7", "congo=t61rcWkgMzE , ,fw529a3039@dt=FfAABPz"];
+const STATE: &str = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE,fw529a3039@dt=FfAABPz";
 const SECRET: &str = "s3cret-of-the-collector";
 
 fn traceparent(flags: &str) -> String {
@@ -23,9 +27,22 @@ fn traced<T>(traceparent: &str, message: T) -> tonic::Request<T> {
     request
 }
 
+/// The same, with what tracing systems say of the trace: a header for each.
+fn stated<T>(traceparent: &str, states: &[&str], message: T) -> tonic::Request<T> {
+    let mut request = traced(traceparent, message);
+    for state in states {
+        request.metadata_mut().append("tracestate", state.parse().unwrap());
+    }
+    request
+}
+
 async fn schedule(client: &Client, traceparent: &str, ask: Ask) -> pb::Meeting {
+    schedule_stated(client, traceparent, &[], ask).await
+}
+
+async fn schedule_stated(client: &Client, traceparent: &str, states: &[&str], ask: Ask) -> pb::Meeting {
     let mut client = client.clone();
-    let answer = within("a decision", client.schedule_meeting(traced(traceparent, ask.0))).await;
+    let answer = within("a decision", client.schedule_meeting(stated(traceparent, states, ask.0))).await;
     answer.expect("an answer").into_inner().meeting.expect("a meeting")
 }
 
@@ -86,12 +103,12 @@ async fn one_trace_from_the_organizer_to_the_agents_and_json_logs_that_name_it()
     let mut client = client_of(&url).await;
     let watch = client.watch_meetings(pb::WatchMeetingsRequest::default());
     let mut events = Events { stream: within("a watch", watch).await.unwrap().into_inner() };
-    let meeting =
-        schedule(&client, &traceparent("01"), ask(&["alice", "bob"]).between(AHEAD + 8, AHEAD + 10)).await;
+    let asked = ask(&["alice", "bob"]).between(AHEAD + 8, AHEAD + 10);
+    let meeting = schedule_stated(&client, &traceparent("01"), &STATES, asked).await;
     assert_eq!(meeting.state(), State::Confirmed, "{meeting:?}");
     events.until(pb::meeting_event::Type::Delivered).await;
     let cancel = pb::CancelMeetingRequest { meeting_id: meeting.meeting_id.clone(), etag: String::new() };
-    let cancel = traced(&traceparent("01"), cancel);
+    let cancel = stated(&traceparent("01"), &STATES, cancel);
     within("it is called off", client.clone().cancel_meeting(cancel)).await.unwrap();
     for name in ["alice", "bob"] {
         let released = |line: &str| {
@@ -161,6 +178,7 @@ async fn one_trace_from_the_organizer_to_the_agents_and_json_logs_that_name_it()
     assert_eq!(names, calls.into_iter().chain(phases).chain(agents).collect());
     for span in &ours {
         assert!(span.start <= span.end, "{span:?}");
+        assert_eq!(span.state, STATE, "{span:?}");
         assert_eq!(span.error, None);
         assert_eq!(span.resource["service.version"], env!("CARGO_PKG_VERSION"));
         let Some(parent) = own.get(span.parent.as_str()) else {
@@ -175,7 +193,7 @@ async fn one_trace_from_the_organizer_to_the_agents_and_json_logs_that_name_it()
     let instances: BTreeSet<&String> = spans.iter().map(|s| &s.resource["service.instance.id"]).collect();
     assert_eq!(instances.len(), 2, "two processes");
     let alone = spans.iter().find(|s| s.name.ends_with("/GetParticipant")).expect("a span of its own");
-    assert!(alone.trace != TRACE && alone.parent.is_empty(), "{alone:?}");
+    assert!(alone.trace != TRACE && alone.parent.is_empty() && alone.state.is_empty(), "{alone:?}");
     assert_eq!(alone.attributes["rpc.grpc.status_code"], "5", "NOT_FOUND");
     assert_eq!(alone.error, None, "which is the caller's own fault");
 
@@ -194,6 +212,73 @@ async fn one_trace_from_the_organizer_to_the_agents_and_json_logs_that_name_it()
     let held = json(&agent_log).into_iter().filter(|line| line["message"] == "agent.hold");
     let held: Vec<_> = held.map(|line| line["trace_id"].clone()).collect();
     assert!(held.len() >= 2 && held.iter().all(|trace| trace == TRACE), "{held:?}");
+}
+
+/// `traceparent`'s trace and `tracestate` of a message that can be a part of a trace.
+fn context(heard: &Heard) -> Option<(&str, &str)> {
+    let (parent, state) = match heard {
+        Heard::AvailabilityQuery(m) => (&m.traceparent, &m.tracestate),
+        Heard::Hold(m) => (&m.traceparent, &m.tracestate),
+        Heard::Confirm(m) => (&m.traceparent, &m.tracestate),
+        Heard::Release(m) => (&m.traceparent, &m.tracestate),
+        Heard::Registered(_)
+        | Heard::Notice(_)
+        | Heard::Superseded(_)
+        | Heard::Drain(_)
+        | Heard::FrameError(_) => return None,
+    };
+    Some((parent.get(3..35).unwrap_or_default(), state))
+}
+
+#[tokio::test]
+async fn a_tracestate_reaches_the_agents_with_its_trace_also_what_is_told_again() {
+    let world = World::start().await;
+    let mut host = Host::new(vec![Person::new("alice").free(8, 17).with(|p| p.acks = Mode::Silent)]);
+    host.connect(&world.url()).await;
+    let booked = schedule_stated(&world.client, &traceparent("01"), &STATES, ask(&["alice"])).await;
+    assert_eq!(booked.state(), State::Confirmed);
+    host.until("a confirm", |state| (!state.confirms_of("alice").is_empty()).then_some(())).await;
+    // It was not acknowledged, so whoever comes back is told again.
+    host.cut();
+    world.until_connected("alice", false).await;
+    host.edit("alice", |person| person.booked.clear());
+    host.connect(&world.url()).await;
+    host.edit("alice", |person| person.acks = Mode::Do);
+    host.until("the confirm again", |state| (state.confirms_of("alice").len() >= 2).then_some(())).await;
+    let cancel = pb::CancelMeetingRequest { meeting_id: booked.meeting_id, etag: String::new() };
+    let cancel = stated(&traceparent("01"), &STATES, cancel);
+    within("it is called off", world.client.clone().cancel_meeting(cancel)).await.unwrap();
+    host.until("a release", |state| (!state.releases_of("alice").is_empty()).then_some(())).await;
+    host.look(|state| {
+        let told: Vec<_> = state.heard.iter().filter_map(context).collect();
+        assert!(told.len() >= 5, "{told:?}");
+        assert!(told.iter().all(|told| *told == (TRACE, STATE)), "{told:?}");
+    });
+}
+
+#[tokio::test]
+async fn a_tracestate_that_can_not_be_used_is_dropped_and_its_trace_kept() {
+    let world = World::start().await;
+    let host = world.host(vec![Person::new("alice").free(8, 17)]).await;
+    let many: Vec<String> = (0..33).map(|n| format!("k{n}=v")).collect();
+    let many = many.join(",");
+    let bad = [vec!["no member"], vec!["a=1", "Big=2"], vec!["a=1,b=2", "a=3"], vec![&many]];
+    let count = bad.len();
+    for states in bad {
+        schedule_stated(&world.client, &traceparent("01"), &states, ask(&["alice"])).await;
+    }
+    // Without a trace that can be used it says nothing.
+    let capitals = traceparent("01").to_uppercase();
+    schedule_stated(&world.client, &capitals, &STATES, ask(&["alice"])).await;
+    host.look(|state| {
+        let asked: Vec<_> = state.queries();
+        assert_eq!(asked.len(), count + 1);
+        for query in &asked[..count] {
+            assert!(query.traceparent.contains(TRACE) && query.tracestate.is_empty(), "{query:?}");
+        }
+        let last = asked[count];
+        assert!(!last.traceparent.contains(TRACE) && last.tracestate.is_empty(), "{last:?}");
+    });
 }
 
 #[tokio::test]
@@ -348,18 +433,18 @@ async fn what_can_not_be_used_is_refused_at_the_start() {
     }
 }
 
-/// `TRACEPARENT` in a command's environment is passed on.
+/// `TRACEPARENT` and `TRACESTATE` in a command's environment are passed on.
 #[tokio::test]
 async fn a_command_is_part_of_the_trace_that_it_is_run_in() {
     let mut collector = Collector::start(Manner::Takes).await;
     let (scheduler, url) = serve(&["--otlp-endpoint", &collector.url]).await;
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_quorate"));
-    command.args(["participants", "--scheduler", &url]).env("TRACEPARENT", traceparent("01"));
+    command.args(["participants", "--scheduler", &url]);
+    command.env("TRACEPARENT", traceparent("01")).env("TRACESTATE", STATE);
     assert!(within("the command ends", command.output()).await.unwrap().status.success());
     scheduler.terminate().await;
     assert_eq!(scheduler.exit().await.0, Some(0));
     let spans = collector.spans();
-    let found: Vec<_> =
-        spans.iter().map(|s| (s.trace.as_str(), s.parent.as_str(), s.name.as_str())).collect();
-    assert_eq!(found, [(TRACE, CALLER, "quorate.v1.SchedulerService/ListParticipants")]);
+    let found: Vec<_> = spans.iter().map(|s| [&s.trace, &s.parent, &s.state, &s.name]).collect();
+    assert_eq!(found, [[TRACE, CALLER, STATE, "quorate.v1.SchedulerService/ListParticipants"]]);
 }

@@ -285,7 +285,7 @@ fn nothing_is_displaced_more_than_twice() {
         let again = desk.hold().attempt;
         desk.grants("alice", &again);
         let meeting = stored(&mut desk, &old);
-        assert_eq!((meeting.slot, meeting.displaced_count), (Some(slot), turn));
+        assert_eq!((meeting.slot, meeting.displaced_count, meeting.moved), (Some(slot), turn, turn));
     }
     at(&mut desk, hour(2), urgent(&["alice"], 1));
     assert!(desk.hold().displaces.is_empty(), "a third time");

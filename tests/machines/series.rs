@@ -40,6 +40,28 @@ pub fn ask(desk: &mut Desk, request: SeriesRequest) -> Ticket {
     desk.command(Command::ScheduleSeries(Box::new(request)))
 }
 
+#[test]
+fn a_rule_that_ends_before_its_first_slot_says_so() {
+    let mut desk = Desk::new(&["alice"]);
+    let first = quorate::core::zones::to_civil(week(1).start, &jiff::tz::TimeZone::UTC).date();
+    let before = |date: jiff::civil::Date| date.yesterday().expect("a day");
+    let last = before(first);
+    for (pattern, field) in [
+        (Pattern::Plain(Frequency::Weekly, Some(last)), "end_date"),
+        (Pattern::Plain(Frequency::Monthly, Some(before(before(last)))), "end_date"),
+        (Pattern::Rule(format!("FREQ=WEEKLY;UNTIL={}", last.strftime("%Y%m%d"))), "rrule"),
+    ] {
+        let request = SeriesRequest { pattern, ..weekly(spec(&["alice"], 1), Some(week(1))) };
+        let ticket = ask(&mut desk, request);
+        let Some(Reply::Refused(Refused::Invalid { field: found, description })) = desk.reply(ticket) else {
+            panic!("{:?}", desk.reply(ticket))
+        };
+        assert_eq!(found, field);
+        let expected = format!("lies before the first slot, which is on {first}");
+        assert!(description.contains(&expected), "{description}");
+    }
+}
+
 /// The holds that were sent last, in the order of their slots: one for each occurrence.
 pub fn holds(desk: &Desk) -> Vec<Hold> {
     let mut holds: Vec<Hold> = desk

@@ -20,6 +20,13 @@ fn cancelled(series: &SeriesId) -> Command {
     Command::CancelSeries { series: series.clone(), version: None, from: None }
 }
 
+/// Why each occurrence stands as it does, as organizers are told.
+fn reasons(desk: &mut Desk, series: &SeriesId) -> Vec<String> {
+    let (row, meetings) = stored(desk, series);
+    let told = quorate::wire::series::series(&row, &meetings);
+    told.occurrences.into_iter().map(|occurrence| occurrence.reason).collect()
+}
+
 /// What of a series stands as before.
 fn failures(desk: &Desk, ticket: Ticket) -> Vec<(Instant, Failure)> {
     match desk.reply(ticket) {
@@ -161,6 +168,34 @@ fn an_occurrence_that_goes_elsewhere_says_who_was_in_the_way() {
     let told = quorate::wire::series::series(&row, &meetings);
     assert_eq!(told.occurrences[1].reason, "at its own time bob: not free");
     assert_eq!((told.occurrences[0].reason.as_str(), told.occurrences[2].reason.as_str()), ("", ""));
+    // Who joins it where it is moves it nowhere.
+    let meeting = row.occurrences[1].meeting.clone().expect("a meeting");
+    let change = Change { attendees: Some(attendees(&["alice", "bob", "carol"])), ..Change::default() };
+    desk.register("carol", 0, &[], &[]);
+    desk.command(Command::Update { meeting: meeting.clone(), version: None, change, options: options() });
+    let attempt = desk.hold().attempt;
+    for name in ["alice", "bob", "carol"] {
+        desk.grants(name, &attempt);
+    }
+    assert_eq!(reasons(&mut desk, &series)[1], "at its own time bob: not free");
+    // Moved once more, by itself, that is not why it is where it is.
+    let slot = Some(hour(7 * DAY + 3));
+    let moved = Command::Reschedule {
+        meeting,
+        version: None,
+        slot,
+        window: None,
+        duration: None,
+        options: options(),
+    };
+    desk.command(moved);
+    let attempt = desk.hold().attempt;
+    for name in ["alice", "bob", "carol"] {
+        desk.grants(name, &attempt);
+    }
+    let (_, meetings) = stored(&mut desk, &series);
+    assert!(meetings.iter().any(|meeting| meeting.slot == slot), "{meetings:?}");
+    assert_eq!(reasons(&mut desk, &series)[1], "at its own time bob: not free; moved again since then");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use quorate::core::limits;
 use quorate::core::message::{AckKind, Refusal, SchedulerMessage};
 use quorate::core::model::{MeetingSpec, MeetingState};
 use quorate::core::time::TimeRange;
-use quorate::core::trace::{Outcome, PhaseKind, PhaseSpan, SpanId, TraceContext, Traced};
+use quorate::core::trace::{Outcome, PhaseKind, PhaseSpan, SpanId, TraceContext, TraceState, Traced};
 
 use super::desk::{Desk, hour, options, request, spec};
 use super::series::{holds, week, weekly};
@@ -17,7 +17,7 @@ use super::series::{holds, week, weekly};
 const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 fn caller() -> TraceContext {
-    TraceContext::parse(CALLER).expect("a traceparent")
+    TraceContext::parse(CALLER).expect("a traceparent").stating(TraceState::parse(["rojo=1,congo=2"]))
 }
 
 fn traced(command: Command) -> Command {
@@ -39,7 +39,7 @@ fn phases(desk: &mut Desk) -> Vec<PhaseSpan> {
     let ids: BTreeSet<SpanId> = phases.iter().map(|phase| phase.context.span).collect();
     assert_eq!(ids.len(), phases.len(), "each has an id of its own");
     for phase in &phases {
-        assert_eq!(phase.context.trace, caller().trace);
+        assert_eq!((phase.context.trace, &phase.context.state), (caller().trace, &caller().state));
         assert!(phase.start <= phase.end && phase.end <= desk.mono, "{phase:?}");
         let parent = phases.iter().find(|other| other.context.span == phase.parent);
         if let Some(parent) = parent {
@@ -64,7 +64,7 @@ fn one(phases: &[PhaseSpan], kind: PhaseKind) -> &PhaseSpan {
 
 /// The trace of the last message of this kind.
 fn told(desk: &Desk, is: impl Fn(&SchedulerMessage) -> bool) -> Option<TraceContext> {
-    desk.traces.iter().rev().find(|(message, _)| is(message)).expect("such a message").1
+    desk.traces.iter().rev().find(|(message, _)| is(message)).expect("such a message").1.clone()
 }
 
 fn is_query(message: &SchedulerMessage) -> bool {
@@ -138,9 +138,9 @@ fn a_booking_goes_through_round_hold_decision_and_delivery() {
     assert_eq!((deliver.details.asked, deliver.details.answered), (Some(2), Some(2)));
     assert_eq!(deliver.end.0 - deliver.start.0, MOMENT * 2);
     // Each message names the phase that it belongs to.
-    assert_eq!(told(&desk, is_query), Some(round.context));
-    assert_eq!(told(&desk, is_hold), Some(hold.context));
-    assert_eq!(told(&desk, is_confirm), Some(deliver.context));
+    assert_eq!(told(&desk, is_query).as_ref(), Some(&round.context));
+    assert_eq!(told(&desk, is_hold).as_ref(), Some(&hold.context));
+    assert_eq!(told(&desk, is_confirm).as_ref(), Some(&deliver.context));
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn a_change_is_traced_as_a_booking_is_and_new_details_are_delivered() {
             (PhaseKind::Deliver, Outcome::Done),
         ]
     );
-    assert_eq!((phases[4].context, phases[4].parent), (second, caller().span));
+    assert_eq!((&phases[4].context, phases[4].parent), (&second, caller().span));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use quorate::core::model::MeetingState;
 use quorate::core::random::Random;
 use quorate::core::record::AttemptState;
 use quorate::core::time::TimeRange;
-use quorate::core::trace::{SpanId, TraceContext, TraceId, Traced};
+use quorate::core::trace::{SpanId, TraceContext, TraceId, TraceState, Traced};
 
 use super::agent::Agent;
 use super::organizers::Call;
@@ -171,6 +171,7 @@ impl World {
             trace: TraceId([1; 16]),
             span: SpanId((ticket.0 + 1).to_be_bytes()),
             sampled: true,
+            state: TraceState::parse(["sim=1"]),
         };
         let command = match self.plan.traced {
             true => Command::Within(Traced { context, record: true }, Box::new(command)),

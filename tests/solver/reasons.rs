@@ -233,6 +233,7 @@ fn the_course_of_a_request_gives_reasons_too() {
         attempt_log: vec![],
         failure: None,
         series: None,
+        moved: 0,
         displaced_count: 0,
         displaced: Vec::new(),
         displaced_by: None,

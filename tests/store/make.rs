@@ -71,6 +71,7 @@ pub fn meeting(id: &str, attendees: &[&str]) -> Meeting {
         attempt_log: Vec::new(),
         failure: None,
         series: None,
+        moved: 0,
         displaced_count: 0,
         displaced: Vec::new(),
         displaced_by: None,

@@ -11,7 +11,7 @@ use quorate::core::message::{
     AgentMessage, Booking, Hold, Query, Registered, ReleaseCause, SchedulerMessage,
 };
 use quorate::core::time::TimeRange;
-use quorate::core::trace::TraceContext;
+use quorate::core::trace::{TraceContext, TraceState};
 use quorate::wire::agent_frames::{FRAME_ERRORS, agent_messages, frame_error, member_name};
 use quorate::wire::frames::{agent_frames, frames, frames_within};
 use quorate::wire::pb;
@@ -352,15 +352,19 @@ fn neighbours_that_say_the_same_become_one() {
 #[test]
 fn what_is_for_many_at_once_is_packed_like_what_is_for_each() {
     let trace = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let state = TraceState::parse(["rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"]);
+    let stated = trace.clone().map(|trace| trace.stating(state));
     let mut packer = Packer::default();
-    packer.push_traced([id("a")], hold(1), trace);
-    packer.push_traced([id("b")], hold(1), trace);
-    packer.push([id("c")], hold(1));
+    packer.push_traced([id("a")], hold(1), trace.clone());
+    packer.push_traced([id("b")], hold(1), trace.clone());
+    packer.push_traced([id("c")], hold(1), stated.clone());
+    packer.push_traced([id("d")], hold(1), stated.clone());
+    packer.push([id("e")], hold(1));
     let packed = packer.finish();
     assert_eq!(
         packed.iter().map(trace_of).collect::<Vec<_>>(),
-        [trace, None],
-        "joined within one trace only"
+        [trace, stated, None],
+        "joined within one trace only, and where the same is said of it"
     );
 
     let mut packer = Packer::default();
@@ -375,6 +379,24 @@ fn what_is_for_many_at_once_is_packed_like_what_is_for_each() {
     let reconnect_after = Duration::from_millis(1_500);
     assert_eq!(from_scheduler(&packed[3]).unwrap(), FromScheduler::Drain { reconnect_after });
     assert_eq!(from_scheduler(&packed[5]).unwrap(), FromScheduler::FrameError(Default::default()));
+}
+
+/// Whoever fills a frame with it, or says nothing that can be used, is in the trace all the same.
+#[test]
+fn a_trace_is_kept_without_a_tracestate_that_can_not_be_used() {
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let of = |traceparent: &str, tracestate: &str| {
+        let (traceparent, tracestate) = (traceparent.to_owned(), tracestate.to_owned());
+        let release = pb::Release { traceparent, tracestate, ..pb::Release::default() };
+        trace_of(&pb::SchedulerMessage { message: Some(Scheduler::Release(release)) })
+    };
+    let trace = TraceContext::parse(PARENT).unwrap();
+    let state = TraceState::parse(["a=1,b=2"]);
+    assert_eq!(of(PARENT, "a=1, b=2"), Some(trace.clone().stating(state)));
+    for bad in ["", "nonsense", "a=1,a=2", &",".repeat(limits::FRAME_BYTES), &"a=1,".repeat(200_000)] {
+        assert_eq!(of(PARENT, bad), Some(trace.clone()));
+    }
+    assert_eq!(of("", "a=1"), None);
 }
 
 #[test]
@@ -452,7 +474,7 @@ fn an_agent_bears_what_a_newer_scheduler_says() {
         meeting_id: UUID.to_owned(),
         attempt: 1,
         cause: 99,
-        traceparent: String::new(),
+        ..pb::Release::default()
     };
     let FromScheduler::Messages(heard) = read(Some(Scheduler::Release(release))).unwrap() else { panic!() };
     assert_eq!(heard, [(id("a"), self::release(1, ReleaseCause::Aborted))]);

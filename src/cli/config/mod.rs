@@ -61,6 +61,7 @@ impl Stop {
 /// Wrong usage, help that was asked for, or a configuration that can't be used.
 pub fn parse(line: Vec<OsString>) -> Result<Cli, Stop> {
     let usage = |error: clap::Error| Stop::Usage(error.format(&mut Cli::command()), Vec::new());
+    let line = super::parse::with_negative_values(line);
     match Resolved::of(Cli::command(), line, None)? {
         Ok(resolved) => Cli::from_arg_matches(&resolved.matches).map_err(usage),
         Err(matches) => Cli::from_arg_matches(&matches).map_err(usage),

@@ -114,6 +114,30 @@ fn a_failure_gives_reason_counts_people_and_what_would_help() {
     assert!(lines[10].contains("--with alice instead of --require alice"));
 }
 
+/// The words may have the slot in them, in the zone that was asked in.
+#[test]
+fn what_would_help_has_its_time_once() {
+    let mut why = why();
+    let words = "minimum 3 instead of 4: Tue 2026-12-01 10:00-10:30 (Europe/Berlin)";
+    why.relaxations[0].message = words.to_owned();
+    let line = |zone: &Zone| failure(&why, zone).lines().nth(8).unwrap().to_owned();
+    assert_eq!(line(&berlin()), format!("  - {words}  [--minimum 3]"));
+    let tokyo = Zone::named("Asia/Tokyo").unwrap();
+    assert_eq!(line(&tokyo), format!("  - {words} (Tue 2026-12-01 18:00–18:30)  [--minimum 3]"));
+}
+
+#[test]
+fn nobody_attends_a_meeting_that_does_not_stand() {
+    for state in [pb::meeting::State::Cancelled, pb::meeting::State::Displaced] {
+        let gone = pb::Meeting { state: state.into(), ..booked() };
+        let text = meeting(&gone, state_headline(gone.state), &berlin());
+        let statuses: Vec<_> = text.lines().filter(|line| line.contains("was to attend")).collect();
+        assert_eq!(statuses.len(), 2, "{text}");
+        assert!(!text.contains("attends") && !text.contains("on its way"), "{text}");
+        assert!(text.contains("bob     invited    declined"), "{text}");
+    }
+}
+
 #[test]
 fn a_failed_meeting_shows_each_slot_that_was_tried() {
     let tried = |number, message: &str| pb::AttemptLogEntry {

@@ -38,7 +38,7 @@ struct Row {
 }
 
 /// Draws the week from the first to the last minute of a day in `hours`, or further if something booked lies outside.
-/// Own events are not drawn outside of that. Returns the lines, and what explains them.
+/// Own events are not drawn outside of that: [`undrawn`] counts them. Returns the lines, and what explains them.
 pub fn draw(week: &Week, booked: &[Item], own: &[Item], hours: (u16, u16)) -> String {
     let mut text = head(week);
     let rows = rows(week, booked, hours);
@@ -72,6 +72,17 @@ pub fn draw(week: &Week, booked: &[Item], own: &[Item], hours: (u16, u16)) -> St
         text.push_str(&format!("{}\n", shown.join("   ")));
     }
     text
+}
+
+/// How many of the own events [`draw`] has no row for.
+pub fn undrawn(week: &Week, booked: &[Item], own: &[Item], hours: (u16, u16)) -> usize {
+    let rows = rows(week, booked, hours);
+    let drawn = |item: &Item| {
+        let on =
+            |row: &Row, day: &Day| instants(week, day.date, *row).is_some_and(|range| overlaps(item, range));
+        rows.iter().any(|row| week.days.iter().any(|day| on(row, day)))
+    };
+    own.iter().filter(|item| !drawn(item)).count()
 }
 
 fn head(week: &Week) -> String {

@@ -100,6 +100,15 @@ fn own_time_is_shown_and_what_is_not_known_of_it_is_said() {
     let text = one.text();
     assert!(text.contains("│░░░░░░░░░│") && text.contains("░ own events"), "{text}");
     assert!(!text.contains(ASIDE), "{text}");
+    // What lies outside of the drawn hours, 09:00 to 12:00, is counted.
+    assert!(!text.contains("not drawn"), "{text}");
+    let early = TimeRange::new(at("2026-03-26T05:00:00Z"), at("2026-03-26T06:00:00Z"));
+    let across = TimeRange::new(at("2026-03-27T10:30:00Z"), at("2026-03-27T13:00:00Z"));
+    one.own = vec![busy("alice", Ok(vec![early, range, across]), false)];
+    let words = "\nnote: own events at 1 time lie outside the hours that are drawn: --hours 0-24 shows all\n";
+    assert!(one.text().contains(words), "{}", one.text());
+    one.hours = (0, 24 * 60);
+    assert!(!one.text().contains("are drawn"), "{}", one.text());
     let mut three = view(&["alice", "bob", "carol"]);
     three.left_out = 7;
     three.own = vec![

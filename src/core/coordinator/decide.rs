@@ -82,11 +82,13 @@ impl Coordinator {
             Job::Change { current, kind, .. } => {
                 meeting.version = current.version + 1;
                 meeting.sequence = current.sequence + 1;
+                meeting.moved = current.moved + u32::from(current.slot != Some(holding.row.slot));
                 *kind
             }
             Job::New | Job::Find { .. } | Job::Series(_) if meeting.state == MeetingState::Displaced => {
                 meeting.version += 1;
                 meeting.sequence += 1;
+                meeting.moved += 1;
                 EventKind::Rescheduled
             }
             Job::New | Job::Find { .. } | Job::Series(_) => {

@@ -59,7 +59,7 @@ impl Coordinator {
                 SchedulerMessage::Release { attempt: attempt.clone(), cause: *cause }
             }
         };
-        let trace = entry.trace;
+        let trace = entry.trace.clone();
         self.out.push(Effect::Send(session, vec![participant.clone()], message, trace));
         if planted(Planted::ForgottenBeforeAck) {
             return self.forget_sent(participant, attempt);

@@ -188,6 +188,7 @@ impl Coordinator {
             attempt_log: Vec::new(),
             failure: None,
             series: None,
+            moved: 0,
             displaced_count: 0,
             displaced: Vec::new(),
             displaced_by: None,

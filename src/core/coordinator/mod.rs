@@ -500,7 +500,7 @@ impl Coordinator {
             }
         }
         for (session, participants) in by_session {
-            self.out.push(Effect::Send(session, participants, message.clone(), trace));
+            self.out.push(Effect::Send(session, participants, message.clone(), trace.clone()));
         }
     }
 

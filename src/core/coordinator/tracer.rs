@@ -80,18 +80,18 @@ impl Tracer {
 
     fn of_job(&self, id: &MeetingId) -> Option<Traced> {
         let job = self.jobs.get(id)?;
-        Some(Traced { context: job.context, record: job.own.is_some() })
+        Some(Traced { context: job.context.clone(), record: job.own.is_some() })
     }
 
     fn begin(&mut self, id: &MeetingId, parent: Traced, request: RequestId) {
         let mut ids = ids(parent.context.span, id.as_str());
         let context = match parent.record {
             true => parent.context.within(span_id(&mut ids)),
-            false => parent.context,
+            false => parent.context.clone(),
         };
         let own = parent.record.then(|| Open {
             kind: PhaseKind::Job,
-            context,
+            context: context.clone(),
             parent: parent.context.span,
             start: self.now,
             details: Details { request: Some(request), ..Details::default() },
@@ -102,7 +102,7 @@ impl Tracer {
     /// What messages to agents about this job belong to.
     pub(super) fn context(&self, id: &MeetingId) -> Option<TraceContext> {
         let job = self.jobs.get(id)?;
-        Some(job.phase.as_ref().map_or(job.context, |phase| phase.context))
+        Some(job.phase.as_ref().map_or(&job.context, |phase| &phase.context).clone())
     }
 
     /// The same of a confirm or release.
@@ -110,8 +110,9 @@ impl Tracer {
         if self.is_idle() {
             return None;
         }
-        let delivery = self.deliveries.get(attempt).map(|open| open.context);
-        delivery.or_else(|| self.context(&attempt.meeting)).or(self.cause.map(|cause| cause.context))
+        let delivery = self.deliveries.get(attempt).map(|open| open.context.clone());
+        let cause = || self.cause.as_ref().map(|cause| cause.context.clone());
+        delivery.or_else(|| self.context(&attempt.meeting)).or_else(cause)
     }
 
     /// A phase begins, unless it has begun before.
@@ -250,7 +251,7 @@ impl Tracer {
     }
 
     fn deliver(&mut self, attempt: &Attempt, parent: Traced, slot: TimeRange, confirms: usize) {
-        self.cause = Some(parent);
+        self.cause = Some(parent.clone());
         if !parent.record {
             return;
         }
@@ -268,9 +269,9 @@ impl Tracer {
             slot: Some(slot),
             ..Details::default()
         };
-        let open =
-            Open { kind: PhaseKind::Deliver, context, parent: parent.context.span, start: self.now, details };
-        self.cause = Some(Traced { context, record: true });
+        self.cause = Some(Traced { context: context.clone(), record: true });
+        let (parent, start) = (parent.context.span, self.now);
+        let open = Open { kind: PhaseKind::Deliver, context, parent, start, details };
         self.deliveries.insert(attempt.clone(), open);
     }
 
@@ -282,8 +283,8 @@ impl Tracer {
         slot: Option<TimeRange>,
         confirms: usize,
     ) {
-        self.cause = caller;
-        if let (Some(parent), Some(slot), 1..) = (self.cause, slot, confirms) {
+        self.cause.clone_from(&caller);
+        if let (Some(parent), Some(slot), 1..) = (caller, slot, confirms) {
             self.deliver(attempt, parent, slot, confirms);
         }
     }
@@ -324,7 +325,8 @@ impl Coordinator {
         }
         let Some(live) = self.live.get(id) else { return };
         let parent = live.tickets.iter().find_map(|ticket| self.traced_by(ticket));
-        let parent = parent.or_else(|| self.tracer.of_job(live.group.as_ref()?)).or(self.tracer.cause);
+        let parent = parent.or_else(|| self.tracer.of_job(live.group.as_ref()?));
+        let parent = parent.or_else(|| self.tracer.cause.clone());
         if let Some(parent) = parent {
             let request = live.meeting.request_id.clone();
             self.tracer.begin(id, parent, request);
@@ -333,7 +335,7 @@ impl Coordinator {
 
     /// In whose trace somebody waits: the caller's, or that of the job that this is a part of.
     pub(super) fn traced_by(&self, ticket: &Ticket) -> Option<Traced> {
-        let caller = self.tracer.tickets.get(ticket).copied();
+        let caller = self.tracer.tickets.get(ticket).cloned();
         caller.or_else(|| self.tracer.of_job(self.parts.get(ticket)?))
     }
 

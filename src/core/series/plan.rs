@@ -53,6 +53,9 @@ pub enum PlanError {
     /// The first slot that was named is none of the rule's.
     #[error("is no occurrence of the rule{0}")]
     NotAnOccurrence(String),
+    /// The rule is over before the first slot that was named, which is on this date.
+    #[error("lies before the first slot, which is on {0}")]
+    OverBefore(civil::Date),
     /// More occurrences than are booked at once.
     #[error("has more than the {0} occurrences that are booked at once: shorten it, or leave its end open")]
     TooManyOccurrences(usize),
@@ -157,6 +160,9 @@ pub fn plans(
             }
         };
         if dates.first() != Some(&day) {
+            if named && ends && dates.is_empty() {
+                return Err(PlanError::OverBefore(day));
+            }
             if named {
                 let next = dates.first().map(|date| format!("; the next one is on {date}"));
                 return Err(PlanError::NotAnOccurrence(next.unwrap_or_default()));

@@ -36,6 +36,8 @@ pub struct Exported {
     pub span: String,
     /// Empty: a root.
     pub parent: String,
+    /// `tracestate`.
+    pub state: String,
     pub name: String,
     pub kind: &'static str,
     pub start: u64,
@@ -148,6 +150,7 @@ fn exported(request: ExportTraceServiceRequest) -> Vec<Exported> {
                 trace: hex(&span.trace_id),
                 span: hex(&span.span_id),
                 parent: hex(&span.parent_span_id),
+                state: span.trace_state,
                 kind,
                 name: span.name,
                 start: span.start_time_unix_nano,

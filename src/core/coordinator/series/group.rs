@@ -404,6 +404,8 @@ impl Coordinator {
                     let was = self.live.get(meeting).and_then(Live::booked_slot);
                     occurrence.alone = was.filter(|was| *was != occurrence.slot);
                     occurrence.slot = *slot;
+                    // That was at another time of its own.
+                    occurrence.attendees.clear();
                 }
             }
             _ => {

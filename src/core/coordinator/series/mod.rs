@@ -348,6 +348,7 @@ impl Coordinator {
         let named = series.named.is_some();
         let field = |error: &PlanError| match (error, pattern) {
             (PlanError::NotAnOccurrence(_), _) => "first_slot",
+            (PlanError::OverBefore(_), Pattern::Plain(..)) => "end_date",
             (PlanError::TooManySlots(_), _) => "spec.window",
             (_, Pattern::Rule(_)) => "rrule",
             (_, Pattern::Plain(..)) => "frequency",
@@ -471,6 +472,7 @@ fn occurrence_meeting(now: Now, series: &Series, id: MeetingId, index: usize, ra
         attempt_log: Vec::new(),
         failure: None,
         series: None,
+        moved: 0,
         displaced_count: 0,
         displaced: Vec::new(),
         displaced_by: None,
