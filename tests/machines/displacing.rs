@@ -361,10 +361,16 @@ fn a_move_under_way_is_given_up_in_the_transaction_that_displaces_its_meeting() 
 /// Bob's meeting at nine is to give way, and everybody has granted it. But alice's journal begins a new life, and her vote
 /// overtakes it on its way to the disk: with [`Desk::commit`] the decision is refused.
 fn displaces_in_vain(desk: &mut Desk) -> Hold {
+    displaces_in_vain_after(desk, |_| {})
+}
+
+/// The same; what `first` does is on its way to the disk before.
+fn displaces_in_vain_after(desk: &mut Desk, first: impl FnOnce(&mut Desk)) -> Hold {
     at(desk, hour(0), urgent(&["+alice", "+bob"], 1));
     let hold = desk.hold();
     desk.grants("bob", &hold.attempt);
     desk.slow = true;
+    first(desk);
     desk.register_as("alice", "another journal", 1, &[], &[]);
     desk.grants("alice", &hold.attempt);
     hold
@@ -494,9 +500,10 @@ fn a_move_that_goes_on_waits_for_nothing_that_is_decided() {
     let other = desk.hold().attempt;
     let moving = desk.command(to(&old, hour(2)));
     let open = desk.hold().attempt;
-    let hold = displaces_in_vain(&mut desk);
+    displaces_in_vain_after(&mut desk, |desk| {
+        desk.command(Command::Cancel { meeting: other.meeting.clone(), version: None });
+    });
     desk.refuses("bob", &open, Refusal::Held(Some(other.clone())));
-    desk.command(Command::Cancel { meeting: other.meeting.clone(), version: None });
     assert_eq!(desk.held_by(&open), ["bob"]);
     desk.slow = false;
     desk.commit();

@@ -359,7 +359,7 @@ fn what_is_being_decided_is_released_to_nobody() {
     assert_eq!(desk.row(&attempt).commit_set, [who("alice"), who("bob")]);
     desk.slow = false;
     desk.commit();
-    assert_eq!(installed(&desk), [attempt.clone()]);
+    assert_eq!(installed(&desk), std::slice::from_ref(&attempt));
     assert!(desk.released(&attempt).is_empty(), "{:?}", desk.released(&attempt));
     let confirms = desk.undelivered();
     assert!(confirms.contains(&("bob".to_owned(), attempt, AckKind::Confirm)), "{confirms:?}");
