@@ -1,9 +1,12 @@
-//! A rule that holds for one DTSTART, and its times, which are local: zones are applied by the caller.
+//! A rule that holds for one DTSTART, and its times, which are local: zones are applied by the caller. The `rrule` crate
+//! expands what is by months and years, where it gets it right ([`super::by_crate`]), and [`Periods`] the rest; tests compare the
+//! two on everything that both can do.
 
 use std::ops::Range;
 
 use chrono::{Datelike, NaiveDate, NaiveDateTime, TimeDelta};
 
+use super::by_crate::ByCrate;
 use super::parts::{Frequency, Parts, Until};
 use super::periods::Periods;
 use super::steps::{GaveUpAt, Steps};
@@ -22,9 +25,17 @@ pub struct Dated {
     /// Whether it was counted only so far.
     goes_on: bool,
     periods: Periods,
+    /// The same rule, if the crate expands it.
+    by_crate: Option<ByCrate>,
     /// It names no time at all (30 February), so that only DTSTART is left of the series.
     dead: bool,
     first_steps: usize,
+}
+
+/// The rule as the crate expands it: what is by months and years, if the crate gets it right. Days and weeks are sums of days,
+/// and most rules; the crate takes ten times as long to find that out.
+fn by_crate(parts: &Parts, start: NaiveDateTime) -> Option<ByCrate> {
+    (parts.frequency >= Frequency::Monthly).then(|| ByCrate::of(parts, start))?
 }
 
 impl Dated {
@@ -41,6 +52,7 @@ impl Dated {
             parts.days.push((0, start.weekday()));
         }
         let until = parts.until;
+        let by_crate = by_crate(&parts, start);
         let periods = Periods::new(parts, start);
         let mut steps = Steps::new(MAX_FIRST_STEPS);
         let mut first = None;
@@ -56,7 +68,14 @@ impl Dated {
         }
         let first_steps = MAX_FIRST_STEPS - steps.left();
         let (dead, last, goes_on) = (first.is_none(), None, false);
-        Ok(Self { start, until, last, goes_on, periods, dead, first_steps })
+        Ok(Self { start, until, last, goes_on, periods, by_crate, dead, first_steps })
+    }
+
+    /// The same rule expanded by the crate, if it can be, and without it.
+    #[cfg(test)]
+    pub(super) fn both_ways(&self, parts: &Parts) -> Option<[Self; 2]> {
+        let by_crate = Some(ByCrate::of(parts, self.start)?);
+        Some([Self { by_crate, ..self.clone() }, Self { by_crate: None, ..self.clone() }])
     }
 
     /// The steps that looking for the first occurrence took.
@@ -72,7 +91,7 @@ impl Dated {
     /// The rule of the same times for a COUNT that was counted to its end: `last` is its last time. Looking far into it no
     /// longer means counting from its start.
     pub fn ending_at(mut self, last: NaiveDateTime) -> Self {
-        self.periods.uncount();
+        self.by_crate = by_crate(self.periods.uncount(), self.start);
         self.last = Some(last);
         self
     }
@@ -150,7 +169,10 @@ impl Dated {
             left > 0
         };
         let to = until.map_or(range.end, |until| until.min(range.end));
-        let complete = self.periods.each(from..=to, steps, give).is_ok();
+        let complete = match &self.by_crate {
+            Some(by_crate) => by_crate.each(from..=to, steps, give).is_ok(),
+            None => self.periods.each(from..=to, steps, give).is_ok(),
+        };
         if complete { Ok(()) } else { Err(GaveUpAt(reached)) }
     }
 }

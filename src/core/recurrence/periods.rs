@@ -1,4 +1,6 @@
-//! Rules expanded period by period.
+//! Rules expanded period by period: days, weeks, times within a day, and what the `rrule` crate gets wrong or refuses (SKIP, an
+//! INTERVAL over 65,535, the fifth day from the end of a month, a phase kept over BYHOUR and BYMINUTE, more times than fit into
+//! memory).
 //!
 //! A period is the FREQ of the rule: a year, a month, a week, … The n-th period follows from n alone, so that looking
 //! may begin and end anywhere. Nothing is gathered but the days of one period, so that memory is bounded.
@@ -365,9 +367,10 @@ impl Periods {
         if ordinal > 0 { (number - 1) / 7 + 1 == ordinal } else { (length - number) / 7 + 1 == -ordinal }
     }
 
-    /// Forgets COUNT, of a rule whose last time is known.
-    pub fn uncount(&mut self) {
+    /// The parts without COUNT, for a rule whose last time is known.
+    pub fn uncount(&mut self) -> &Parts {
         self.parts.count = None;
+        &self.parts
     }
 
     /// COUNT.

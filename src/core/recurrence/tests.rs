@@ -1,5 +1,3 @@
-mod by_crate;
-
 use super::dated::Dated;
 use super::*;
 use crate::core::random::Random;
@@ -294,9 +292,9 @@ fn a_count_may_be_an_end() {
     }
 }
 
-/// We and the crate agree, from the start and from somewhere later.
+/// The two ways to expand a rule agree, from the start and from somewhere later.
 #[test]
-fn the_crate_finds_the_same() {
+fn the_crate_and_the_periods_agree() {
     let mut random = Random::new(7_529);
     let (mut compared, mut wrong) = (0, Vec::new());
     for _ in 0..1_200 {
@@ -308,26 +306,26 @@ fn the_crate_finds_the_same() {
         let start = day.and_hms_opt(9, 30, 0).unwrap();
         let Ok(rule) = Rule::parse_leniently(&text) else { panic!("{text}") };
         let Ok(dated) = rule.dated(start, false) else { panic!("{text}") };
-        if dated.is_dead() {
-            // The crate looks for its times through thousands of years.
-            continue;
-        }
+        let Some([by_crate, by_periods]) = dated.both_ways(&rule.parts) else { continue };
         let later = start + TimeDelta::days(random.below(6_000) as i64);
         let window = TimeDelta::days(random.below(60) as i64);
         let long = TimeDelta::days(3_000);
         for range in [start..start + long, later..later + long, later..later + window] {
-            let Some(theirs) = by_crate::times(&rule.parts, start, &range, 60) else { continue };
             compared += 1;
-            let (mut ours, mut steps) = (Vec::new(), Steps::new(20_000));
-            let ended = dated.expand(None, range.clone(), &mut steps, |at| {
-                ours.push(at);
-                ours.len() < 60
-            });
-            assert_eq!(ended, Ok(()), "{text}");
-            if ours != theirs {
-                let at = ours.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
-                let (ours, theirs) = (ours.get(at), theirs.get(at));
-                wrong.push(format!("{text} from {start}, in {range:?}: {ours:?}, the crate {theirs:?}"));
+            let list = |dated: &Dated| {
+                let (mut found, mut steps) = (Vec::new(), Steps::new(20_000));
+                let ended = dated.expand(None, range.clone(), &mut steps, |at| {
+                    found.push(at);
+                    found.len() < 60
+                });
+                assert_eq!(ended, Ok(()), "{text}");
+                found
+            };
+            let (one, two) = (list(&by_crate), list(&by_periods));
+            if one != two {
+                let at = one.iter().zip(&two).take_while(|(a, b)| a == b).count();
+                let (one, two) = (one.get(at), two.get(at));
+                wrong.push(format!("{text} from {start}, in {range:?}: {one:?}, periods {two:?}"));
             }
         }
     }
