@@ -5,6 +5,7 @@
 //! and says so; where they show it twice, it is the first. DTSTART is an occurrence only if the rule names it.
 //! The choices that RFC 5545 leaves open are in docs/time.md.
 
+mod by_crate;
 mod dated;
 mod parts;
 mod periods;

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::Busy;
 use super::class::Class;
-use super::expand::{Query, Span, TooMuchWork};
+use super::expand::{Query, Span, Start, TooMuchWork};
 use super::free::{free_within, merge};
 use super::read::{Budget, Wrong, event, length_of, once, when_of};
 use super::series::{Groups, Series};
@@ -107,7 +107,10 @@ impl Availability {
     /// The part of `range` that it is about.
     fn covers(&self, range: TimeRange, home: &TimeZone) -> Option<TimeRange> {
         let start = self.from.as_ref().map(|from| from.instant(home));
-        let end = self.until.as_ref().map(|(at, length)| Span::of(length, at, home).end(at, home, true));
+        let end = self
+            .until
+            .as_ref()
+            .map(|(at, length)| Span::of(length, at, home).end(Start::of(at, home), home, true));
         let covered = TimeRange { start: start.unwrap_or(range.start), end: end.unwrap_or(range.end) };
         covered.intersection(&range)
     }
@@ -134,6 +137,9 @@ pub(super) fn apply(
     steps: &mut Steps,
     per_rule: usize,
 ) -> Result<(), TooMuchWork> {
+    if all.is_empty() {
+        return Ok(());
+    }
     let mut painted = Busy::default();
     // From the lowest priority on: each covers what lies below it.
     for priority in (1..=10).rev() {

@@ -31,6 +31,25 @@ pub(super) struct Query<'q> {
 /// The calendar needs more work than one query may cost.
 pub(super) struct TooMuchWork;
 
+/// A start as one query sees it.
+#[derive(Clone, Copy)]
+pub(super) struct Start<'e> {
+    local: NaiveDateTime,
+    zone: &'e Zone,
+    /// When that is.
+    pub at: DateTime<Utc>,
+}
+
+impl<'e> Start<'e> {
+    pub fn of(start: &'e When, home: &TimeZone) -> Self {
+        Self::new(start.local, &start.zone, home)
+    }
+
+    fn new(local: NaiveDateTime, zone: &'e Zone, home: &TimeZone) -> Self {
+        Self { local, zone, at: zone.instant(local, home) }
+    }
+}
+
 /// A length as one query sees it.
 #[derive(Clone, Copy)]
 pub(super) enum Span {
@@ -51,9 +70,9 @@ impl Span {
         match length {
             Length::Nominal { days, seconds } => Self::Nominal { days: *days, seconds: *seconds },
             // A gap may swallow more than a short event has; it never turns one around.
-            Length::Until(end) => Self::Exact {
+            Length::Until { end, one_clock } => Self::Exact {
                 length: (end.instant(home) - start.instant(home)).abs(),
-                civil: start.zone.shows_with(&end.zone).then(|| end.local - start.local),
+                civil: one_clock.then(|| end.local - start.local),
             },
         }
     }
@@ -71,14 +90,14 @@ impl Span {
     }
 
     /// When what starts so ends: of two readings at the later one if `latest`.
-    pub fn end(self, start: &When, home: &TimeZone, latest: bool) -> DateTime<Utc> {
+    pub fn end(self, start: Start<'_>, home: &TimeZone, latest: bool) -> DateTime<Utc> {
         let local = |days| start.local.checked_add_signed(TimeDelta::days(days)).unwrap_or(start.local);
         let (from, length) = match self {
-            Self::Nominal { days: 0, seconds } => (start.instant(home), TimeDelta::seconds(seconds)),
+            Self::Nominal { days: 0, seconds } => (start.at, TimeDelta::seconds(seconds)),
             Self::Nominal { days, seconds } => {
                 (start.zone.instant(local(days), home), TimeDelta::seconds(seconds))
             }
-            Self::Exact { length, .. } => (start.instant(home), length),
+            Self::Exact { length, .. } => (start.at, length),
         };
         let end = from.checked_add_signed(length).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let Self::Exact { civil: Some(civil), .. } = self else { return end };
@@ -117,14 +136,14 @@ impl<'q> Marks<'q> {
         all
     }
 
-    fn has(&self, occurrence: &When, at: DateTime<Utc>) -> bool {
+    fn has(&self, occurrence: Start<'_>) -> bool {
         let date = || self.dates.contains(&occurrence.local.date());
         // A day may be one in UTC or one of the owner's: only what is on it by both is meant.
         let owners = || {
             !matches!(occurrence.zone, Zone::Utc)
-                || self.dates.contains(&Zone::Floating.local(at, self.home).date())
+                || self.dates.contains(&Zone::Floating.local(occurrence.at, self.home).date())
         };
-        self.instants.contains(&at) || (!self.dates.is_empty() && date() && owners())
+        self.instants.contains(&occurrence.at) || (!self.dates.is_empty() && date() && owners())
     }
 }
 
@@ -172,12 +191,11 @@ impl Query<'_> {
         let replaced = Marks::of(replaced.iter().map(|change| &change.id), event, home);
         let guess = self.guess;
         // `own` is the length of an RDATE that is a period.
-        let add = |found: &mut Busy, range: TimeRange, start: When, span: Span, own: bool| {
-            let at = start.instant(home);
-            if start.local < event.since || except.has(&start, at) || replaced.has(&start, at) {
+        let add = |found: &mut Busy, range: TimeRange, start: Start<'_>, span: Span, own: bool| {
+            if start.local < event.since || except.has(start) || replaced.has(start) {
                 return;
             }
-            let begun = onward.partition_point(|onward| onward.from <= at);
+            let begun = onward.partition_point(|onward| onward.from <= start.at);
             let (class, start, span) = match begun.checked_sub(1).map(|last| &onward[last]) {
                 None => (event.class, start, span),
                 Some(Onward { event: None, .. }) => return,
@@ -185,16 +203,19 @@ impl Query<'_> {
                     let local = start.local.checked_add_signed(*moved).unwrap_or(start.local);
                     // Section 3.8.4.4 does not say which length counts.
                     let longer = span.at_most() > later.at_most();
-                    (to.class, When { local, ..start }, if own && longer == guess { span } else { *later })
+                    let span = if own && longer == guess { span } else { *later };
+                    (to.class, Start::new(local, start.zone, home), span)
                 }
             };
-            let (at, end) = (start.instant(home), span.end(&start, home, guess));
-            found.block(class, range, at, end);
+            found.block(class, range, start.at, span.end(start, home, guess));
         };
-        add(&mut self.found, self.range, event.start.clone(), span, false);
+        if near.has(event.start.local) {
+            add(&mut self.found, self.range, Start::of(&event.start, home), span, false);
+        }
         for (start, length) in event.extra.iter().filter(|(start, _)| near.has(start.local)) {
             let own = length.as_ref().map(|length| Span::of(length, start, home));
-            add(&mut self.found, self.range, start.clone(), own.unwrap_or(span), own.is_some());
+            let start = Start::of(start, home);
+            add(&mut self.found, self.range, start, own.unwrap_or(span), own.is_some());
         }
         if (span.is_zero() && longest.is_zero()) || event.rules.is_empty() {
             return Ok(());
@@ -208,7 +229,7 @@ impl Query<'_> {
             let mut part = self.steps.split(self.per_rule);
             let (found, range) = (&mut self.found, self.range);
             let ended = rule.expand(until, window.clone(), &mut part, |local| {
-                add(found, range, When { local, ..event.start.clone() }, span, false);
+                add(found, range, Start::new(local, zone, home), span, false);
                 true
             });
             self.steps.give_back(part);
@@ -316,7 +337,7 @@ impl Near {
 
 impl Busy {
     /// Notes `[start, end)` as far as it lies in `range`.
-    fn block(&mut self, class: Class, range: TimeRange, start: DateTime<Utc>, end: DateTime<Utc>) {
+    pub(super) fn block(&mut self, class: Class, range: TimeRange, start: DateTime<Utc>, end: DateTime<Utc>) {
         let clipped = TimeRange { start: start.max(range.start), end: end.min(range.end) };
         let list = match class {
             Class::Busy => &mut self.busy,

@@ -1,17 +1,22 @@
 //! Finding the events of a time without looking at all of them, and keeping what was worked out.
 //!
 //! A calendar does not change once it is read: a file that changes is read anew. So busy time is worked out for whole
-//! chunks of four weeks, once for each participant's zone, and a query joins the chunks that it touches.
+//! chunks of four weeks, once for each participant's zone, and a query joins the chunks that it touches. What happens once
+//! is worked out when the calendar is read, unless it depends on the participant's zone.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::{DateTime, Datelike, NaiveDateTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDateTime, TimeDelta, Utc};
 use jiff::tz::TimeZone;
 
 use super::Busy;
-use super::series::Series;
+use super::class::Class;
+use super::expand::{Span, Start};
+use super::series::{Event, Series};
+use super::value::Length;
+use super::zones::Zone;
 use crate::core::time::TimeRange;
 
 /// Events that last longer, or recur over more months, are looked at by every query.
@@ -24,11 +29,46 @@ const MOST_CHUNKS: i64 = 15;
 /// ahead go last.
 const KEPT_CHUNKS: usize = 64;
 
-/// Which series may have something to say about a month.
+/// Which series may have something to say about a month, but for those that are worked out.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     months: HashMap<i32, Vec<usize>>,
     always: Vec<usize>,
+    /// Sorted by their starts.
+    once: Vec<Once>,
+    /// The length of the longest of them.
+    longest: TimeDelta,
+}
+
+/// What happens once, at the same time wherever the participant is.
+#[derive(Debug)]
+struct Once {
+    time: TimeRange,
+    class: Class,
+}
+
+impl Once {
+    /// All of a series; none if it recurs, has exceptions, lasts longer than a chunk, or depends on the participant's zone.
+    fn all(series: &Series) -> Option<Vec<Self>> {
+        if !series.overrides.is_empty() {
+            return None;
+        }
+        series.masters.iter().map(Self::of).collect()
+    }
+
+    fn of(event: &Event) -> Option<Self> {
+        let floats = |zone: &Zone| matches!(zone, Zone::Floating);
+        let end_floats = matches!(&event.length, Length::Until { end, .. } if floats(&end.zone));
+        if !event.is_plain() || floats(&event.start.zone) || end_floats {
+            return None;
+        }
+        // Whichever it is.
+        let home = &TimeZone::UTC;
+        let start = Start::of(&event.start, home);
+        let end = Span::of(&event.length, &event.start, home).end(start, home, true);
+        let time = TimeRange { start: start.at, end };
+        (end - start.at <= TimeDelta::seconds(CHUNK)).then_some(Self { time, class: event.class })
+    }
 }
 
 fn month(at: NaiveDateTime) -> i32 {
@@ -39,6 +79,10 @@ impl Index {
     pub fn new(series: &[Series]) -> Self {
         let mut index = Self::default();
         for (at, series) in series.iter().enumerate() {
+            if let Some(all) = Once::all(series) {
+                index.once.extend(all);
+                continue;
+            }
             let last = series.last.filter(|last| *last >= series.first).map(month);
             let first = month(series.first);
             match last {
@@ -50,7 +94,19 @@ impl Index {
                 _ => index.always.push(at),
             }
         }
+        index.once.sort_by_key(|once| once.time.start);
+        index.longest =
+            index.once.iter().map(|once| once.time.end - once.time.start).max().unwrap_or_default();
         index
+    }
+
+    /// Adds what of `range` is blocked by what happens once and is worked out.
+    pub fn add_once(&self, range: TimeRange, found: &mut Busy) {
+        let from = range.start.checked_sub_signed(self.longest).unwrap_or(DateTime::<Utc>::MIN_UTC);
+        let first = self.once.partition_point(|once| once.time.start < from);
+        for once in self.once[first..].iter().take_while(|once| once.time.start < range.end) {
+            found.block(once.class, range, once.time.start, once.time.end);
+        }
     }
 
     /// The series to look at for `range`, in order.

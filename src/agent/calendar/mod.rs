@@ -293,7 +293,8 @@ impl Calendar {
             let reason = format!("recurs too often: more than {MAX_STEPS_PER_QUERY} steps");
             CalendarError::new(&self.name, line, reason)
         };
-        let found = Busy::default();
+        let mut found = Busy::default();
+        self.index.add_once(range, &mut found);
         let mut query = expand::Query { range, home: zone, steps, per_rule, found, guess: true };
         for series in self.index.of(range) {
             let series = &self.series[series];

@@ -412,7 +412,7 @@ fn until(start: &When, end: When) -> Result<Length, String> {
         (true, 0) => Length::ONE_DAY,
         (true, days) if days <= MAX_DURATION_DAYS => Length::Nominal { days, seconds: 0 },
         _ if span.is_zero() => Length::ZERO,
-        _ => Length::Until(end),
+        _ => Length::Until { one_clock: start.zone.shows_with(&end.zone), end },
     })
 }
 

@@ -144,6 +144,12 @@ impl Event {
         Self { line, class, start, length, rules, extra, except, since }
     }
 
+    /// Whether it happens just once, when it starts.
+    pub fn is_plain(&self) -> bool {
+        let Self { rules, extra, except, since, .. } = self;
+        rules.is_empty() && extra.is_empty() && except.is_empty() && *since == NaiveDateTime::MIN
+    }
+
     /// When it begins and ends at the outside, with slack for the zones.
     fn span(&self) -> (NaiveDateTime, Option<NaiveDateTime>) {
         let starts = || self.extra.iter().map(|(start, _)| start.local).chain([self.start.local]);
@@ -196,7 +202,7 @@ impl Length {
     pub fn at_most(&self, start: &When) -> TimeDelta {
         match self {
             Self::Nominal { days, seconds } => TimeDelta::days(*days) + TimeDelta::seconds(*seconds),
-            Self::Until(end) => end.local - start.local + SLACK,
+            Self::Until { end, .. } => end.local - start.local + SLACK,
         }
     }
 }

@@ -9,6 +9,7 @@ use super::*;
 mod availability;
 mod dates;
 mod doubts;
+mod once;
 mod producers;
 
 fn at(text: &str) -> DateTime<Utc> {

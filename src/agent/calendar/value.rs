@@ -64,7 +64,11 @@ pub(super) enum Length {
     /// DURATION: whole days on the wall clock, then exact seconds (RFC 5545, section 3.3.6).
     Nominal { days: i64, seconds: i64 },
     /// DTEND: every occurrence has the exact length of the first (section 3.8.5.3).
-    Until(When),
+    Until {
+        end: When,
+        /// Whether the end is on the wall clock of the start, one that may be put on and back.
+        one_clock: bool,
+    },
 }
 
 impl Length {

@@ -1,133 +1,41 @@
-//! A rule that holds for one DTSTART, and its times.
-//!
-//! The `rrule` crate is given local times only, as if they were UTC: its own zones come from an older database and it
-//! reads gaps and folds differently. Zones are applied by the caller. What the crate gets wrong, or refuses, is told
-//! apart by [`crate_can`] and expanded by [`Periods`]; tests compare the two on everything that both can do.
+//! A rule that holds for one DTSTART, and its times, which are local: zones are applied by the caller. The `rrule` crate
+//! expands what is by months and years, where it gets it right ([`super::by_crate`]), and [`Periods`] the rest; tests compare the
+//! two on everything that both can do.
 
 use std::ops::Range;
 
-use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveDateTime, TimeDelta};
-use rrule::{RRule, RRuleSet, Tz, Unvalidated};
+use chrono::{Datelike, NaiveDate, NaiveDateTime, TimeDelta};
 
-use super::parts::{Frequency, Parts, Skip, Until, WEEKDAYS};
+use super::by_crate::ByCrate;
+use super::parts::{Frequency, Parts, Until};
 use super::periods::Periods;
 use super::steps::{GaveUpAt, Steps};
 use super::{MAX_FIRST_STEPS, RuleError};
 
-/// The crate holds this many times of one period at once, at most (a year of hours has 8,784).
-const CRATE_TIMES: usize = 50_000;
 /// A rule that names no time in so many days is taken to name none.
 const DEAD_DAYS: i64 = 100 * 366;
-
-#[derive(Clone, Debug)]
-enum Engine {
-    /// The rule as the crate has checked it.
-    Crate(Box<RRule>),
-    Periods,
-}
 
 /// A rule with the DTSTART that it holds for, in floating time.
 #[derive(Clone, Debug)]
 pub struct Dated {
     start: NaiveDateTime,
-    frequency: Frequency,
-    interval: u32,
     until: Option<Until>,
     /// The last time of a rule that had a COUNT.
     last: Option<NaiveDateTime>,
     /// Whether it was counted only so far.
     goes_on: bool,
-    engine: Engine,
     periods: Periods,
+    /// The same rule, if the crate expands it.
+    by_crate: Option<ByCrate>,
     /// It names no time at all (30 February), so that only DTSTART is left of the series.
     dead: bool,
     first_steps: usize,
 }
 
-/// Whether the crate gives the right times for these parts.
-fn crate_can(parts: &Parts) -> bool {
-    let frequency = parts.frequency;
-    // It takes the first days of some years for a week 53 if weeks don't begin on Monday, and cuts the first week of a
-    // BYSETPOS at DTSTART.
-    let weeks = parts.weeks.is_empty() && (parts.positions.is_empty() || frequency != Frequency::Weekly);
-    let with_frequency = (parts.year_days.is_empty() || frequency == Frequency::Yearly)
-        && (parts.month_days.is_empty() || frequency != Frequency::Weekly);
-    let in_range = parts.year_days.iter().all(|day| *day != 0 && day.unsigned_abs() <= 366)
-        && parts.positions.iter().all(|position| position.unsigned_abs() <= 366);
-    // It knows no fifth last day of a month, and reads a list with and without ordinals as one restricting the other.
-    let ordinals = parts.days.iter().filter(|(ordinal, _)| *ordinal != 0).count();
-    let far = parts.days.iter().any(|(ordinal, _)| ordinal.unsigned_abs() > 4);
-    let ordinals = (ordinals == 0 || ordinals == parts.days.len()) && !far;
-    // Within a day it loses the phase of an INTERVAL while it looks for an hour or minute that is allowed.
-    frequency >= Frequency::Daily
-        && u16::try_from(parts.interval).is_ok()
-        && parts.skip == Skip::Omit
-        && with_frequency
-        && weeks
-        && in_range
-        && ordinals
-        && times_per_period(parts) <= CRATE_TIMES
-}
-
-fn times_per_period(parts: &Parts) -> usize {
-    let days = match parts.frequency {
-        Frequency::Yearly => 366,
-        Frequency::Monthly => 31,
-        Frequency::Weekly => 7,
-        _ => 1,
-    };
-    [&parts.hours, &parts.minutes, &parts.seconds].iter().fold(days, |times, list| times * list.len().max(1))
-}
-
-/// The rule in the form that the crate reads, without its UNTIL.
-fn crate_text(parts: &Parts) -> String {
-    let frequency = match parts.frequency {
-        Frequency::Yearly => "YEARLY",
-        Frequency::Monthly => "MONTHLY",
-        Frequency::Weekly => "WEEKLY",
-        _ => "DAILY",
-    };
-    let name =
-        |day| WEEKDAYS.iter().find(|(_, known)| *known == day).map(|(name, _)| *name).unwrap_or_default();
-    let mut text = format!("FREQ={frequency};INTERVAL={};WKST={}", parts.interval, name(parts.week_start));
-    let mut add = |name: &str, list: Vec<String>| {
-        if !list.is_empty() {
-            text.push_str(&format!(";{name}={}", list.join(",")));
-        }
-    };
-    let signed = |list: &[i32]| list.iter().map(ToString::to_string).collect();
-    let unsigned = |list: &[u32]| list.iter().map(ToString::to_string).collect();
-    add("COUNT", parts.count.iter().map(ToString::to_string).collect());
-    add("BYMONTH", unsigned(&parts.months));
-    add("BYYEARDAY", signed(&parts.year_days));
-    add("BYMONTHDAY", signed(&parts.month_days));
-    let day = |(ordinal, day): &(i32, chrono::Weekday)| match ordinal {
-        0 => name(*day).to_owned(),
-        _ => format!("{ordinal}{}", name(*day)),
-    };
-    add("BYDAY", parts.days.iter().map(day).collect());
-    add("BYHOUR", unsigned(&parts.hours));
-    add("BYMINUTE", unsigned(&parts.minutes));
-    add("BYSECOND", unsigned(&parts.seconds));
-    add("BYSETPOS", signed(&parts.positions));
-    text
-}
-
-impl Engine {
-    fn new(parts: &Parts, start: NaiveDateTime) -> Self {
-        if !crate_can(parts) {
-            return Self::Periods;
-        }
-        let rule = crate_text(parts).parse::<RRule<Unvalidated>>();
-        match rule.and_then(|rule| rule.validate(floating(start))) {
-            Ok(rule) => Self::Crate(Box::new(rule)),
-            Err(_) => Self::Periods,
-        }
-    }
-}
-
-fn floating(local: NaiveDateTime) -> DateTime<Tz> {
-    local.and_utc().with_timezone(&Tz::UTC)
+/// The rule as the crate expands it: what is by months and years, if the crate gets it right. Days and weeks are sums of days,
+/// and most rules; the crate takes ten times as long to find that out.
+fn by_crate(parts: &Parts, start: NaiveDateTime) -> Option<ByCrate> {
+    (parts.frequency >= Frequency::Monthly).then(|| ByCrate::of(parts, start))?
 }
 
 impl Dated {
@@ -143,12 +51,12 @@ impl Dated {
             // "In week 20" means on the weekday of DTSTART (docs/time.md).
             parts.days.push((0, start.weekday()));
         }
-        let engine = Engine::new(&parts, start);
-        let (frequency, interval, until) = (parts.frequency, parts.interval, parts.until);
+        let until = parts.until;
+        let by_crate = by_crate(&parts, start);
         let periods = Periods::new(parts, start);
         let mut steps = Steps::new(MAX_FIRST_STEPS);
         let mut first = None;
-        let looked = periods.each(start, &mut steps, |at| {
+        let looked = periods.each(start..=NaiveDateTime::MAX, &mut steps, |at| {
             first = Some(at);
             false
         });
@@ -160,13 +68,14 @@ impl Dated {
         }
         let first_steps = MAX_FIRST_STEPS - steps.left();
         let (dead, last, goes_on) = (first.is_none(), None, false);
-        Ok(Self { start, frequency, interval, until, last, goes_on, engine, periods, dead, first_steps })
+        Ok(Self { start, until, last, goes_on, periods, by_crate, dead, first_steps })
     }
 
-    /// The same rule expanded without the crate, if it is one of the crate's.
+    /// The same rule expanded by the crate, if it can be, and without it.
     #[cfg(test)]
-    pub(super) fn by_periods(&self) -> Option<Self> {
-        matches!(self.engine, Engine::Crate(_)).then(|| Self { engine: Engine::Periods, ..self.clone() })
+    pub(super) fn both_ways(&self, parts: &Parts) -> Option<[Self; 2]> {
+        let by_crate = Some(ByCrate::of(parts, self.start)?);
+        Some([Self { by_crate, ..self.clone() }, Self { by_crate: None, ..self.clone() }])
     }
 
     /// The steps that looking for the first occurrence took.
@@ -182,7 +91,7 @@ impl Dated {
     /// The rule of the same times for a COUNT that was counted to its end: `last` is its last time. Looking far into it no
     /// longer means counting from its start.
     pub fn ending_at(mut self, last: NaiveDateTime) -> Self {
-        self.engine = Engine::new(self.periods.uncount(), self.start);
+        self.by_crate = by_crate(self.periods.uncount(), self.start);
         self.last = Some(last);
         self
     }
@@ -244,11 +153,10 @@ impl Dated {
         if self.dead || self.start >= range.end || until.is_some_and(|until| until < range.start) {
             return Ok(());
         }
-        let goes_on = |at: NaiveDateTime| at < range.end && until.is_none_or(|until| at <= until);
         let from = if self.is_counted() { self.start } else { range.start.max(self.start) };
         let mut left = self.periods.count().unwrap_or(u32::MAX);
-        let mut give = |at: NaiveDateTime| {
-            if !goes_on(at) {
+        let give = |at: NaiveDateTime| {
+            if at >= range.end {
                 return false;
             }
             left = left.saturating_sub(1);
@@ -260,83 +168,11 @@ impl Dated {
             }
             left > 0
         };
-        let complete = match &self.engine {
-            Engine::Periods => self.periods.each(from, steps, give).is_ok(),
-            Engine::Crate(rule) => {
-                let begin = self.near(from);
-                let mut before = begin;
-                let set = RRuleSet::new(floating(begin)).rrule((**rule).clone()).limit();
-                let mut ended = false;
-                for at in &set {
-                    let at = at.naive_utc();
-                    let enough = steps.take(self.steps(before, at));
-                    if at < from {
-                        before = at;
-                        if !enough {
-                            break;
-                        }
-                        continue;
-                    }
-                    // What lies after the range was looked for too.
-                    if !goes_on(at) || at.year() > super::periods::LAST_YEAR {
-                        ended = true;
-                        break;
-                    }
-                    if !enough {
-                        break;
-                    }
-                    before = at;
-                    if !give(at) {
-                        ended = true;
-                        break;
-                    }
-                }
-                ended
-            }
+        let to = until.map_or(range.end, |until| until.min(range.end));
+        let complete = match &self.by_crate {
+            Some(by_crate) => by_crate.each(from..=to, steps, give).is_ok(),
+            None => self.periods.each(from..=to, steps, give).is_ok(),
         };
         if complete { Ok(()) } else { Err(GaveUpAt(reached)) }
-    }
-
-    /// The steps that the crate needs, at most, from one occurrence to the next.
-    fn steps(&self, from: NaiveDateTime, to: NaiveDateTime) -> usize {
-        let length = to - from;
-        let months =
-            12 * i64::from(to.year() - from.year()) + i64::from(to.month()) - i64::from(from.month());
-        let units = match self.frequency {
-            Frequency::Yearly => months / 12,
-            Frequency::Monthly => months,
-            Frequency::Weekly => length.num_weeks(),
-            _ => length.num_days(),
-        };
-        usize::try_from(units / i64::from(self.interval)).unwrap_or_default().max(1)
-    }
-
-    /// A start from which the rule gives the same times in and after `wanted`, but sooner.
-    fn near(&self, wanted: NaiveDateTime) -> NaiveDateTime {
-        if self.is_counted() {
-            return self.start;
-        }
-        let interval = i64::from(self.interval);
-        // Two periods early: the first one may be cut by its start.
-        let skip = |units: i64| interval * (units / interval - 2).max(0);
-        let shifted = match self.frequency {
-            Frequency::Yearly | Frequency::Monthly => {
-                let years = i64::from(wanted.year()) - i64::from(self.start.year());
-                let yearly = self.frequency == Frequency::Yearly;
-                let months = 12 * years + i64::from(wanted.month()) - i64::from(self.start.month());
-                let skip = if yearly { 12 * skip(years) } else { skip(months) };
-                // The whole period from its first day on; the crate keeps what the rule took from DTSTART.
-                let month = if yearly { 1 } else { self.start.month() };
-                let first = NaiveDate::from_ymd_opt(self.start.year(), month, 1);
-                let skip = u32::try_from(skip).ok().filter(|skip| *skip > 0);
-                skip.and_then(|skip| first?.checked_add_months(Months::new(skip))).map(NaiveDateTime::from)
-            }
-            _ => {
-                let unit = if self.frequency == Frequency::Weekly { 7 } else { 1 };
-                let days = skip((wanted - self.start).num_days() / unit) * unit;
-                self.start.checked_add_signed(TimeDelta::days(days))
-            }
-        };
-        shifted.unwrap_or(self.start)
     }
 }

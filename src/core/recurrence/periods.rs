@@ -1,8 +1,11 @@
-//! Rules expanded period by period, for what the `rrule` crate cannot: SKIP, an INTERVAL over 65,535, the fifth day
-//! from the end of a month, a phase kept over BYHOUR and BYMINUTE, more times than fit into memory.
+//! Rules expanded period by period: days, weeks, times within a day, and what the `rrule` crate gets wrong or refuses (SKIP, an
+//! INTERVAL over 65,535, the fifth day from the end of a month, a phase kept over BYHOUR and BYMINUTE, more times than fit into
+//! memory).
 //!
 //! A period is the FREQ of the rule: a year, a month, a week, … The n-th period follows from n alone, so that looking
-//! may begin anywhere. Nothing is gathered but the days of one period, so that memory is bounded.
+//! may begin and end anywhere. Nothing is gathered but the days of one period, so that memory is bounded.
+
+use std::ops::RangeInclusive;
 
 use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Weekday};
 
@@ -72,31 +75,40 @@ impl Periods {
         Self { parts, start, base }
     }
 
-    /// Calls `found` with each time from `from` on that is not before the start, ascending, until it says no. COUNT is
+    /// Calls `found` with each time in `wanted` that is not before the start, ascending, until it says no. COUNT is
     /// the caller's.
     ///
     /// # Errors
     /// The steps were used up before this time was looked at.
     pub fn each(
         &self,
-        from: NaiveDateTime,
+        wanted: RangeInclusive<NaiveDateTime>,
         steps: &mut Steps,
         mut found: impl FnMut(NaiveDateTime) -> bool,
     ) -> Result<(), NaiveDateTime> {
+        let (from, to) = wanted.into_inner();
+        // SKIP=BACKWARD moves the day before the first of a month there.
+        let early = TimeDelta::days((self.parts.skip != Skip::Omit).into());
         let (mut index, mut reached) = (self.index_near(from), from.max(self.start));
         let mut last = None;
         // The day that was last found to be one of the rule's: short periods share theirs.
         let mut known_day = None;
         let (mut days, mut times) = (Vec::new(), Vec::new());
         loop {
-            if !steps.take(1) {
-                return Err(reached);
-            }
             let begin = match self.begin(index) {
                 Some(begin) if begin.year() <= LAST_YEAR => begin,
                 _ => return Ok(()),
             };
-            reached = reached.max(begin);
+            let earliest = begin.checked_sub_signed(early).unwrap_or(begin);
+            if earliest > to {
+                return Ok(());
+            }
+            if !steps.take(1) {
+                return Err(reached);
+            }
+            // The step of a day, week, month or year is that of its first time, if it has one.
+            let mut paid = self.parts.frequency >= Frequency::Daily;
+            reached = reached.max(earliest);
             match self.passed_over(index, begin, &mut known_day) {
                 Some(Next::Period(next)) => {
                     index = next;
@@ -115,7 +127,10 @@ impl Periods {
                     if at < from || at < self.start || last.is_some_and(|last| at <= last) {
                         return Some(true);
                     }
-                    if !steps.take(1) {
+                    if at > to {
+                        return Some(false);
+                    }
+                    if !std::mem::take(&mut paid) && !steps.take(1) {
                         return None;
                     }
                     last = Some(at);
@@ -190,8 +205,9 @@ impl Periods {
                 if self.parts.frequency == Frequency::Yearly { months / 12 } else { months }
             }
         };
+        let index = u64::try_from(units).unwrap_or_default() / u64::from(self.parts.interval);
         // One earlier: SKIP=FORWARD moves days into the next month.
-        (u64::try_from(units).unwrap_or_default() / u64::from(self.parts.interval)).saturating_sub(1)
+        index.saturating_sub((self.parts.skip != Skip::Omit).into())
     }
 
     /// Where to look next if the day, hour or minute of this short period is not one of the rule's.
@@ -266,31 +282,31 @@ impl Periods {
         };
         for month in months.filter(|month| self.month_fits(*month)) {
             let Some(month) = NaiveDate::from_ymd_opt(first.year(), month, 1) else { return };
-            if self.parts.skip == Skip::Omit || self.parts.month_days.is_empty() {
+            if self.parts.month_days.is_empty() {
                 let all = month.iter_days().take(month_length(month) as usize);
                 days.extend(all.filter(|day| self.day_fits(*day)));
             } else {
-                self.days_with_skip(month, days);
+                self.days_of_month(month, days);
             }
         }
-        if self.parts.skip != Skip::Omit {
+        if !self.parts.month_days.is_empty() {
             days.sort_unstable();
             days.dedup();
         }
     }
 
-    /// BYMONTHDAY with days that the month lacks moved, and only then the weekdays (RFC 7529 section 4.1).
-    fn days_with_skip(&self, month: NaiveDate, days: &mut Vec<NaiveDate>) {
+    /// BYMONTHDAY with days that the month lacks left out or moved, and only then the weekdays (RFC 7529 section 4.1).
+    fn days_of_month(&self, month: NaiveDate, days: &mut Vec<NaiveDate>) {
         let length = month_length(month);
-        let forward = self.parts.skip == Skip::Forward;
         let day = |number: &i32| {
             let from_start = if *number > 0 { *number } else { length + 1 + *number };
-            let day = match (from_start, forward) {
+            let day = match (from_start, self.parts.skip) {
                 (1.., _) if from_start <= length => from_start,
-                (1.., true) => length + 1,
-                (1.., false) => length,
-                (_, true) => 1,
-                (_, false) => 0,
+                (_, Skip::Omit) => return None,
+                (1.., Skip::Forward) => length + 1,
+                (1.., Skip::Backward) => length,
+                (_, Skip::Forward) => 1,
+                (_, Skip::Backward) => 0,
             };
             month.checked_add_signed(TimeDelta::days(i64::from(day) - 1))
         };

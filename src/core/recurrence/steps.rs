@@ -3,6 +3,7 @@
 use chrono::NaiveDateTime;
 
 /// How much may still be looked at: an occurrence is a step, and so is a day, week, month or year without one.
+/// A rule that recurs within a day takes one for each hour, minute or second too that it looks at, with or without one.
 #[derive(Debug)]
 pub struct Steps(usize);
 

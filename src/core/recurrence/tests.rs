@@ -297,33 +297,38 @@ fn a_count_may_be_an_end() {
 fn the_crate_and_the_periods_agree() {
     let mut random = Random::new(7_529);
     let (mut compared, mut wrong) = (0, Vec::new());
-    for _ in 0..600 {
-        let text = random_rule(&mut random);
+    for _ in 0..1_200 {
+        let mut text = random_rule(&mut random);
+        if random.below(4) == 0 {
+            text.push_str(&format!(";COUNT={}", 1 + random.below(60)));
+        }
         let day = NaiveDate::from_ymd_opt(1995, 1, 1).unwrap() + TimeDelta::days(random.below(4_000) as i64);
         let start = day.and_hms_opt(9, 30, 0).unwrap();
         let Ok(rule) = Rule::parse_leniently(&text) else { panic!("{text}") };
         let Ok(dated) = rule.dated(start, false) else { panic!("{text}") };
-        let Some(other) = dated.by_periods() else { continue };
-        compared += 1;
-        for from in [start, start + TimeDelta::days(random.below(9_000) as i64)] {
+        let Some([by_crate, by_periods]) = dated.both_ways(&rule.parts) else { continue };
+        let later = start + TimeDelta::days(random.below(6_000) as i64);
+        let window = TimeDelta::days(random.below(60) as i64);
+        let long = TimeDelta::days(3_000);
+        for range in [start..start + long, later..later + long, later..later + window] {
+            compared += 1;
             let list = |dated: &Dated| {
                 let (mut found, mut steps) = (Vec::new(), Steps::new(20_000));
-                let end = from + TimeDelta::days(3_000);
-                let ended = dated.expand(None, from..end, &mut steps, |at| {
+                let ended = dated.expand(None, range.clone(), &mut steps, |at| {
                     found.push(at);
                     found.len() < 60
                 });
                 assert_eq!(ended, Ok(()), "{text}");
                 found
             };
-            let (one, two) = (list(&dated), list(&other));
+            let (one, two) = (list(&by_crate), list(&by_periods));
             if one != two {
                 let at = one.iter().zip(&two).take_while(|(a, b)| a == b).count();
                 let (one, two) = (one.get(at), two.get(at));
-                wrong.push(format!("{text} from {start}, looked at from {from}: {one:?}, periods {two:?}"));
+                wrong.push(format!("{text} from {start}, in {range:?}: {one:?}, periods {two:?}"));
             }
         }
     }
     assert!(wrong.is_empty(), "{} of {compared}:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(compared > 400, "only {compared} compared");
+    assert!(compared > 2_000, "only {compared} compared");
 }
