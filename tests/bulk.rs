@@ -3,6 +3,9 @@
 //! is: components, dates, steps, and the memory of this process. One test, alone in its process, so that its memory is its
 //! own.
 
+#[path = "support/say.rs"]
+mod say;
+
 use std::fs;
 
 use jiff::tz::TimeZone;
@@ -277,7 +280,7 @@ fn peak() -> Option<usize> {
 fn fifty_megabytes_of_anything_are_read_or_refused() {
     assert_eq!(MAX_DATES_PER_FILE, 500_000, "the words below name it");
     if peak().is_none() {
-        eprintln!("SKIPPED: memory is not measured, Linux alone says how much there was");
+        say::say("SKIPPED: memory is not measured, Linux alone says how much there was");
     }
     let mut wrong = Vec::new();
     for (kind, bytes, fate) in kinds() {

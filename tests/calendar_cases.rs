@@ -1,5 +1,8 @@
 //! The calendar reader against the shared cases: free/busy of real calendars, and broken files.
 
+#[path = "support/say.rs"]
+mod say;
+
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
@@ -17,7 +20,7 @@ fn cases() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder.to_owned());
     }
-    eprintln!("SKIPPED: no shared cases beside this checkout, nothing was compared");
+    say::say("SKIPPED: no shared cases beside this checkout, no calendar was compared");
     None
 }
 

@@ -7,19 +7,16 @@
 mod project;
 #[path = "support/python.rs"]
 mod python;
+#[path = "support/say.rs"]
+mod say;
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use project::{AGENTS, IMAGE, Project, answer, docker, http, percent, repository, succeed, until};
+use say::say;
 use serde_json::Value;
-
-/// Says something even if the test passes: the test harness captures `println!`, but not this.
-fn say(text: &str) {
-    writeln!(io::stderr(), "\n{text}").expect("stderr is open");
-}
 
 /// The image, built once; one test at a time uses the engine. The error says why there is none.
 fn engine() -> Result<MutexGuard<'static, ()>, String> {

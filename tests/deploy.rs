@@ -3,10 +3,11 @@
 
 #[path = "support/python.rs"]
 mod python;
+#[path = "support/say.rs"]
+mod say;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -14,6 +15,7 @@ use std::sync::OnceLock;
 use clap::Parser as _;
 use quorate::agent::calendar::Calendar;
 use quorate::cli::Cli;
+use say::say;
 use serde_json::Value;
 
 fn repository() -> &'static Path {
@@ -22,11 +24,6 @@ fn repository() -> &'static Path {
 
 fn read(path: &str) -> String {
     fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// Says something even if the test passes: the test harness captures `println!`, but not this.
-fn say(text: &str) {
-    writeln!(io::stderr(), "\n{text}").expect("stderr is open");
 }
 
 /// Made once, whichever test is first.

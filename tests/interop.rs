@@ -3,11 +3,15 @@
 //! The checks are in `tests/interop/*.py`. This file finds a Python, gives it a virtual environment with
 //! the packages, and runs them. Without Python or the packages it says SKIPPED, and passes.
 
+#[path = "support/say.rs"]
+mod say;
+
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+
+use say::say;
 
 /// A Python with the packages that the examples need, and the stubs made of `proto/`.
 struct Python {
@@ -113,9 +117,4 @@ fn succeed(command: &mut Command) -> Result<(), String> {
     let out = String::from_utf8_lossy(&output.stdout);
     let last = err.lines().chain(out.lines()).last().unwrap_or("it said nothing").to_owned();
     Err(format!("{name} ended with {}: {last}", output.status))
-}
-
-/// Says something even if the test passes: the test harness captures `println!`, but not this.
-fn say(text: &str) {
-    writeln!(io::stderr(), "\n{text}").expect("stderr is open");
 }

@@ -5,6 +5,8 @@
 
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod it {
+    #[path = "../support/say.rs"]
+    mod say;
     mod support;
 
     mod admin;

@@ -1,5 +1,8 @@
 //! Recurrence rules of the core against the published vectors: dates, rules that must be refused, rules that must agree.
 
+#[path = "support/say.rs"]
+mod say;
+
 use std::path::{Path, PathBuf};
 
 use chrono::NaiveDateTime;
@@ -11,7 +14,7 @@ use serde_json::Value;
 fn vectors(file: &str, least: usize) -> Option<Vec<Value>> {
     let folder: PathBuf = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/cases/rrule")).into();
     if !folder.is_dir() {
-        eprintln!("SKIPPED: no shared cases beside this checkout, {file} was not compared");
+        say::say(&format!("SKIPPED: no shared cases beside this checkout, {file} was not compared"));
         return None;
     }
     let path = folder.join(file);

@@ -5,6 +5,8 @@
 mod ranking;
 #[path = "solver/reasons.rs"]
 mod reasons;
+#[path = "support/say.rs"]
+mod say;
 #[path = "solver/slots.rs"]
 mod slots;
 #[path = "solver/zones.rs"]

@@ -11,6 +11,8 @@ mod lists;
 mod make;
 #[path = "store/random.rs"]
 mod random;
+#[path = "support/say.rs"]
+mod say;
 #[path = "store/series.rs"]
 mod series;
 #[path = "store/suite.rs"]

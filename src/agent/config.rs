@@ -209,8 +209,14 @@ fn real(path: &Path) -> PathBuf {
 /// # Errors
 /// The name holds characters that no id may have (`Register.participant_id`).
 pub fn participant_of(calendar: &Path) -> Result<ParticipantId, AgentError> {
-    let name = calendar.file_name().unwrap_or(OsStr::new("")).to_string_lossy();
-    participant_id(without_ics(&name))
+    let name = calendar.file_name().unwrap_or(OsStr::new(""));
+    match name.to_str() {
+        Some(name) => participant_id(without_ics(name)),
+        None => Err(AgentError::BadId {
+            id: name.to_string_lossy().into_owned(),
+            reason: "is no Unicode".to_owned(),
+        }),
+    }
 }
 
 /// Reads a participant id.

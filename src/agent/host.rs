@@ -101,6 +101,8 @@ pub(super) struct Host {
     connected: bool,
     /// Names this process to the scheduler.
     process: String,
+    /// The number of the last registration of those whose calendars are gone: if they come back, it goes on.
+    left: BTreeMap<ParticipantId, u64>,
     /// Who keeps traces, if anybody does.
     spans: Option<Spans>,
 }
@@ -129,6 +131,7 @@ impl Host {
             unwritten,
             connected: false,
             process,
+            left: BTreeMap::new(),
             spans: None,
         };
         for ((config, loaded), journal) in participants.into_iter().zip(journals) {
@@ -158,7 +161,8 @@ impl Host {
         }
         let profile = profile(&config, &time);
         let mut machine = Participant::new(profile.clone(), journal);
-        machine.set_origin(Origin { process: self.process.clone(), number: 0 });
+        machine
+            .set_origin(Origin { process: self.process.clone(), number: self.left.remove(&id).unwrap_or(0) });
         let told = told(time.loaded());
         machine.set_calendar_problem(told.clone());
         let (timer, superseded, seen, unsure) = (None, false, false, false);
@@ -403,6 +407,7 @@ impl Host {
         if let Some(at) = member.timer {
             self.timers.remove(&(at, id.clone()));
         }
+        self.left.insert(id.clone(), member.machine.origin().number);
         tracing::info!(participant = %id, "the calendar is gone: no more answers; promises stand");
         if self.connected && !member.superseded {
             batch.messages.push(AgentMessage::Unregister { participant: id.clone() });

@@ -13,7 +13,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::calendar::{OUTPUT_SUFFIX, PREPARED, PREPARED_AT_LEAST, calendar_files};
+use super::calendar::{OUTPUT_SUFFIX, PREPARED, PREPARED_AT_LEAST, calendar_files, no_calendars};
 use super::calendar_time::Loaded;
 use super::config::{AgentConfig, ParticipantConfig};
 use super::host::Change;
@@ -114,7 +114,20 @@ impl Files {
             let all = calendar_files(&folder.path).unwrap_or_default();
             files.refused = all.into_iter().filter(|file| folder.participant(file).is_err()).collect();
         }
+        files.tell_of_others();
         (files, read)
+    }
+
+    /// What is named like a calendar and is none is told once: somebody may miss it.
+    fn tell_of_others(&mut self) {
+        let Some(folder) = &self.config.folder else { return };
+        // That the folder can't be listed is told where it is needed.
+        for path in no_calendars(&folder.path).unwrap_or_default() {
+            if !self.refused.contains(&path) {
+                tracing::warn!(path = %path.display(), "is no file: nobody is served by it");
+                self.refused.insert(path);
+            }
+        }
     }
 
     /// Reads a file. Its stamp is taken before, so that what changes meanwhile is seen the next time.
@@ -176,6 +189,7 @@ impl Files {
                 }
             }
         }
+        self.tell_of_others();
         for path in present.unwrap_or_default() {
             if !self.known.contains_key(&path) && !self.config.writes(&path) {
                 changes.extend(self.appeared(path));

@@ -298,11 +298,8 @@ fn browser() -> Option<std::path::PathBuf> {
 
 #[tokio::test]
 async fn a_browser_shows_the_page_without_a_complaint() {
-    use std::io::Write;
-
     let Some(browser) = browser() else {
-        let why = "\nSKIPPED the status page in a browser: there is no Chromium here\n";
-        std::io::stderr().write_all(why.as_bytes()).expect("standard error");
+        super::say::say("SKIPPED the status page in a browser: there is no Chromium here");
         return;
     };
     let world = World::start_with_admin().await;

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use quorate::agent::{AgentConfig, Folder, ParticipantConfig, output_beside};
 use quorate::core::availability::Disclosure;
 
+use super::say::say;
 use super::support::*;
 
 fn cases() -> Option<PathBuf> {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/cases/freebusy"));
     if !folder.is_dir() {
-        eprintln!("SKIPPED: no shared cases beside this checkout, no real calendars were booked");
+        say("SKIPPED: no shared cases beside this checkout, no real calendars were booked");
         return None;
     }
     Some(folder.to_owned())
@@ -205,5 +206,35 @@ async fn what_is_wrong_with_a_calendar_is_said_in_the_list_of_participants() {
     // Neither is free in silence; and what is mended is no longer said.
     let failed = world.schedule(ask(&["bob"])).await;
     assert_eq!(failed.state(), pb::meeting::State::Failed, "{failed:?}");
+    agent.stop().await;
+}
+
+/// A file that goes, and comes back a moment later, as synchronisation and editors have it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_calendar_that_was_gone_for_a_while_is_answered_for_again() {
+    let world = World::start().await;
+    let work = tempfile::tempdir().unwrap();
+    let calendars = work.path().join("calendars");
+    std::fs::create_dir(&calendars).unwrap();
+    let whole = in_calendar("BEGIN:VEVENT\r\nUID:a\r\nDTSTART:20340321T090000Z\r\nEND:VEVENT\r\n");
+    for name in ["alice.ics", "bob.ics"] {
+        std::fs::write(calendars.join(name), &whole).unwrap();
+    }
+    let agent = Agent::start_with(AgentConfig {
+        scheduler: world.url(),
+        participants: Vec::new(),
+        folder: Some(Folder::from(calendars.clone())),
+        data_dir: work.path().join("journal"),
+    })
+    .await;
+    let first = world.book(ask(&["alice", "bob"])).await;
+    for _ in 0..2 {
+        std::fs::remove_file(calendars.join("alice.ics")).unwrap();
+        world.until_connected("alice", false).await;
+        std::fs::write(calendars.join("alice.ics"), &whole).unwrap();
+        world.until_connected("alice", true).await;
+    }
+    let second = world.book(ask(&["alice", "bob"])).await;
+    assert_ne!(slot_of(&first), slot_of(&second));
     agent.stop().await;
 }

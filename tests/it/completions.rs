@@ -1,11 +1,12 @@
 //! What `quorate completions` prints, in the shells that it is for: each is asked what it would offer.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Stdio;
 
 use tokio::process::Command;
 
+use super::say::say;
 use super::support::*;
 
 /// The script that the program prints for a shell.
@@ -32,8 +33,7 @@ async fn shell(name: &str, home: &Path, arguments: &[&str]) -> Option<String> {
             Some(out)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let why = format!("\nSKIPPED: the completions for {name}: there is no {name} here\n");
-            std::io::stderr().write_all(why.as_bytes()).expect("standard error");
+            say(&format!("SKIPPED: the completions for {name}: there is no {name} here"));
             None
         }
         Err(error) => panic!("{name}: {error}"),

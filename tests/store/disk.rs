@@ -204,7 +204,7 @@ fn a_directory_that_may_only_be_read_is_refused() {
     };
     allow(0o555);
     if fs::write(directory.path().join("probe"), b"").is_ok() {
-        eprintln!("SKIPPED: this user may write to a directory without write permission (root?)");
+        crate::say::say("SKIPPED: this user may write to a directory without write permission (root?)");
         allow(0o755);
         return;
     }

@@ -43,7 +43,7 @@ pub use free::{free_within, merge};
 pub use output::{BookedEvent, render};
 pub use problem::{MAX_PROBLEMS, Problem};
 pub use revisions::carry_on;
-pub use source::{MAX_FILE_BYTES, OUTPUT_SUFFIX, calendar_files, decode, load_file};
+pub use source::{MAX_FILE_BYTES, OUTPUT_SUFFIX, calendar_files, decode, load_file, no_calendars};
 pub use zones::known_zone;
 
 /// How the UIDs of the events end that we write ourselves.

@@ -89,23 +89,26 @@ pub(super) fn may_block(component: &Component) -> TimeRange {
     if there("RRULE") || onward {
         return TimeRange { start: from, end: DateTime::<Utc>::MAX_UTC };
     }
+    let lasts = || match known("DURATION").map(duration) {
+        Some(Ok(Length::Nominal { days, seconds })) => {
+            start.checked_add_signed(TimeDelta::days(days) + TimeDelta::seconds(seconds))
+        }
+        _ => None,
+    };
+    let named = || known("DTEND").and_then(local).map(|(end, _)| end);
     let end = match (there("DTEND"), there("DURATION")) {
-        (true, false) => match known("DTEND").and_then(local) {
+        (true, false) => match named() {
             // The wrong way round: one of the two is wrong, and it may be all that lies between.
-            Some((end, _)) if end < start => {
+            Some(end) if end < start => {
                 return TimeRange { start: at(end, -ZONES), end: at(start, ZONES + TimeDelta::days(1)) };
             }
-            end => end.map(|(end, _)| end),
+            end => end,
         },
-        (false, true) => match known("DURATION").map(duration) {
-            Some(Ok(Length::Nominal { days, seconds })) => {
-                start.checked_add_signed(TimeDelta::days(days) + TimeDelta::seconds(seconds))
-            }
-            _ => None,
-        },
+        (false, true) => lasts(),
         (false, false) if is_date => start.checked_add_signed(TimeDelta::days(1)),
         (false, false) => Some(start),
-        (true, true) => None,
+        // The later of them.
+        (true, true) => named().zip(lasts()).map(|(end, after)| end.max(after)).filter(|end| *end >= start),
     };
     let end = end.map_or(DateTime::<Utc>::MAX_UTC, |end| at(end, ZONES + TimeDelta::days(1)));
     TimeRange { start: from, end }

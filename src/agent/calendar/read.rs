@@ -391,14 +391,31 @@ pub(super) fn length_of(
     start: &When,
     zones: &mut ZoneBook<'_>,
 ) -> Result<Length, Wrong> {
-    if let Some(property) = once(component, "DTEND")? {
-        let end = when(property, &property.value, zones)?.or_in(&start.zone);
-        return until(start, end).map_err(|reason| (property.line, reason));
+    let end = match once(component, "DTEND")? {
+        Some(property) => Some((property.line, when(property, &property.value, zones)?.or_in(&start.zone))),
+        None => None,
+    };
+    let lasts = match once(component, "DURATION")? {
+        Some(property) => Some(duration(&property.value).map_err(|reason| (property.line, reason))?),
+        None => None,
+    };
+    match (end, lasts) {
+        // Section 3.6.1 allows one of them. They may be of two events that became one.
+        (Some((line, end)), Some(length)) if !ends_at(start, &length, &end) => {
+            Err((line, "DTEND and DURATION name two ends".to_owned()))
+        }
+        (Some((line, end)), _) => until(start, end).map_err(|reason| (line, reason)),
+        (None, Some(length)) => Ok(length),
+        (None, None) => Ok(if start.is_date { Length::ONE_DAY } else { Length::ZERO }),
     }
-    if let Some(property) = once(component, "DURATION")? {
-        return duration(&property.value).map_err(|reason| (property.line, reason));
-    }
-    Ok(if start.is_date { Length::ONE_DAY } else { Length::ZERO })
+}
+
+/// Whether what begins at `start` and is so long ends at `end`.
+fn ends_at(start: &When, length: &Length, end: &When) -> bool {
+    let Length::Nominal { days, seconds } = length else { return false };
+    let (days, seconds) = (TimeDelta::days(*days), TimeDelta::seconds(*seconds));
+    let day = start.local.checked_add_signed(days).unwrap_or(start.local);
+    start.zone.instant(day, &TimeZone::UTC).checked_add_signed(seconds) == Some(end.instant(&TimeZone::UTC))
 }
 
 /// The length from `start` to `end`. Between dates it is days; a date that ends when it starts

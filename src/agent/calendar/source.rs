@@ -45,24 +45,41 @@ pub fn decode(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// The calendar files of a folder, sorted: every `*.ics` that is not hidden and not our own
-/// output.
+/// output. A link that leads nowhere is one that can't be read; folders, pipes and the like are none.
 ///
 /// # Errors
 /// The folder cannot be listed.
 pub fn calendar_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
+    let is_calendar = |path: &PathBuf| match std::fs::metadata(path) {
+        Ok(metadata) => metadata.is_file(),
+        Err(_) => path.is_symlink(),
+    };
+    Ok(named_ics(folder)?.into_iter().filter(is_calendar).collect())
+}
+
+/// What is named like a calendar in a folder, and is none: folders, pipes and the like, sorted.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub fn no_calendars(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let is_other = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+    Ok(named_ics(folder)?.into_iter().filter(is_other).collect())
+}
+
+/// A name that is no Unicode is no participant's, which whoever reads it says.
+fn named_ics(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let is_calendar = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
-            let name = name.to_ascii_lowercase();
+        let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase());
+        if name.is_some_and(|name| {
             name.ends_with(".ics") && !name.ends_with(OUTPUT_SUFFIX) && !name.starts_with('.')
-        });
-        if is_calendar && path.is_file() {
-            files.push(path);
+        }) {
+            all.push(path);
         }
     }
-    files.sort();
-    Ok(files)
+    all.sort();
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -82,7 +99,22 @@ mod tests {
             .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
             .collect();
         assert_eq!(names, ["alice.ICS", "bob.ics"]);
+        assert_eq!(no_calendars(folder.path()).unwrap(), [folder.path().join("folder.ics")]);
         assert!(calendar_files(&folder.path().join("absent")).is_err());
+    }
+
+    /// A mount that is missing is somebody's: they are known, and can't be asked.
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_nowhere_is_a_calendar_that_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, to) in [("carol.ics", "nowhere"), ("dora.ics", "dora.ics"), ("pipes.ics", "/dev/null")] {
+            std::os::unix::fs::symlink(to, folder.path().join(name)).unwrap();
+        }
+        let files = calendar_files(folder.path()).unwrap();
+        assert_eq!(files, ["carol.ics", "dora.ics"].map(|name| folder.path().join(name)));
+        assert!(load_file(&files[0]).unwrap_err().to_string().contains("carol.ics: cannot be read"));
+        assert_eq!(no_calendars(folder.path()).unwrap(), [folder.path().join("pipes.ics")]);
     }
 
     #[test]

@@ -125,6 +125,11 @@ impl Resolved {
         let Some((command, given)) = first.subcommand().filter(|(name, _)| COMMANDS.contains(name)) else {
             return Ok(Err(first));
         };
+        let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+        let misspelt = misspelt_variables(&cli, names);
+        if !misspelt.is_empty() {
+            return Err(Stop::Config(Problems(misspelt)));
+        }
         let named = given.try_get_one::<PathBuf>("config").ok().flatten();
         let read = match (file, named) {
             (None, Some(path)) => Some(ConfigFile::read(path, &cli).map_err(Stop::Config)?),
@@ -219,6 +224,26 @@ fn from_environment(cli: &clap::Command, line: &[OsString], error: &clap::Error)
         }
     }
     notes
+}
+
+/// Variables that are nearly settings. Others that begin the same are somebody else's: Kubernetes sets `QUORATE_SERVICE_HOST`
+/// and the like for a service of that name.
+fn misspelt_variables(cli: &clap::Command, names: impl Iterator<Item = String>) -> Vec<String> {
+    const PREFIX: &str = "QUORATE_";
+    let arguments = cli.get_arguments().chain(cli.get_subcommands().flat_map(clap::Command::get_arguments));
+    let known: Vec<String> =
+        arguments.filter_map(|arg| Some(arg.get_env()?.to_string_lossy().into_owned())).collect();
+    let near = |name: &String| {
+        let rest = name.strip_prefix(PREFIX).filter(|_| !known.contains(name))?;
+        let slips = if rest.len() < 8 { 1 } else { 2 };
+        let distance = |known: &&String| strsim::damerau_levenshtein(name, known);
+        known.iter().filter(|known| distance(known) <= slips).min_by_key(distance)
+    };
+    let problem = |name: String| {
+        let meant = near(&name)?;
+        Some(format!("the variable {name} is no setting; did you mean {meant}?"))
+    };
+    names.filter_map(problem).collect()
 }
 
 /// Without the variables that are empty: `NAME=` says as little as no `NAME` (`${NAME:-}` of a compose file).

@@ -236,3 +236,32 @@ fn a_secret_is_named_by_its_file_and_not_shown() {
     let WithSecret::Serve(args) = WithSecret::parse_from(["quorate", "serve", "--token-file", "f"]);
     assert_eq!(args.token_file.unwrap().path(), Path::new("f"));
 }
+
+#[test]
+fn misspelt_variables_are_refused_and_those_of_others_are_not() {
+    let problems = |names: &[&str]| {
+        super::misspelt_variables(&Cli::command(), names.iter().map(|name| (*name).to_owned()))
+    };
+    assert_eq!(
+        problems(&["QUORATE_MAX_PRIORTY", "QUORATE_DATADIR", "QUORATE_LISTN", "QUORATE_AGENT_TIMEZONE"]),
+        [
+            "the variable QUORATE_MAX_PRIORTY is no setting; did you mean QUORATE_MAX_PRIORITY?",
+            "the variable QUORATE_DATADIR is no setting; did you mean QUORATE_DATA_DIR?",
+            "the variable QUORATE_LISTN is no setting; did you mean QUORATE_LISTEN?",
+            "the variable QUORATE_AGENT_TIMEZONE is no setting; did you mean QUORATE_AGENT_TIME_ZONE?",
+        ]
+    );
+    let others = [
+        "PATH",
+        "QUORATE_LISTEN",
+        "QUORATE_SCHEDULER",
+        // What Kubernetes sets for a service named quorate.
+        "QUORATE_PORT",
+        "QUORATE_SERVICE_HOST",
+        "QUORATE_SERVICE_PORT",
+        "QUORATE_SERVICE_PORT_GRPC",
+        "QUORATE_PORT_50051_TCP",
+        "QUORATE_PORT_50051_TCP_ADDR",
+    ];
+    assert_eq!(problems(&others), [String::new(); 0]);
+}

@@ -212,6 +212,25 @@ fn a_broken_line_is_no_end_of_the_line_before() {
     assert_eq!((busy(&alarm).len(), told(&alarm)), (1, vec![]));
 }
 
+/// RFC 5545 section 3.6.1 allows one end. Of two, nobody knows which was meant.
+#[test]
+fn an_event_with_two_ends_is_not_over_at_the_first() {
+    let text = event("DTSTART:20260107T090000Z\nDTEND:20260107T100000Z\nDURATION:PT3H");
+    assert_eq!(told(&text), ["alice.ics:5: DTEND and DURATION name two ends"]);
+    assert_eq!(unknown(&text), ["20260106-20260109"]);
+    // The longer of them counts, whichever that is.
+    let text = event("DTSTART:20260107T090000Z\nDTEND:20260110T100000Z\nDURATION:PT3H");
+    assert_eq!(unknown(&text), ["20260106-20260112"]);
+    // The same end said twice is one.
+    for text in [
+        "DTSTART:20260107T090000Z\nDTEND:20260107T100000Z\nDURATION:PT1H",
+        "DTSTART;TZID=Europe/Berlin:20260107T100000\nDURATION:P1D\nDTEND;TZID=Europe/Berlin:20260108T100000",
+        "DTSTART;VALUE=DATE:20260107\nDTEND;VALUE=DATE:20260109\nDURATION:P2D",
+    ] {
+        assert_eq!((busy(&event(text)).len(), told(&event(text))), (1, vec![]), "{text}");
+    }
+}
+
 #[test]
 fn an_occurrence_without_its_series_that_recurs_blocks_both_readings() {
     let text = event(
