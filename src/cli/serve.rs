@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgGroup, Args};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::parse;
 use super::telemetry::TelemetryArgs;
@@ -85,7 +85,46 @@ fn priority_from(text: &str) -> Result<(IpNet, i32), String> {
     let net = parsed.map_err(|_| format!("'{net}' is no network such as 10.1.0.0/16, and no address"))?;
     let range = 1..=limits::PRIORITY_MAX;
     match priority.parse() {
-        Ok(priority) if range.contains(&priority) => Ok((net.trunc(), priority)),
+        Ok(priority) if range.contains(&priority) => Ok((unmapped(net.trunc()), priority)),
         _ => Err(format!("'{priority}' is no priority: 1 to {}", limits::PRIORITY_MAX)),
+    }
+}
+
+/// Callers over IPv4 are known by their IPv4 addresses, whichever way they are written here.
+fn unmapped(net: IpNet) -> IpNet {
+    let mapped = match net {
+        IpNet::V6(net) => net.addr().to_ipv4_mapped().zip(net.prefix_len().checked_sub(96)),
+        IpNet::V4(_) => None,
+    };
+    let unmapped = mapped.and_then(|(address, length)| Ipv4Net::new(address, length).ok());
+    unmapped.map_or(net, IpNet::V4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_and_their_priorities() {
+        let read = |text: &str| priority_from(text).map(|(net, priority)| format!("{net} {priority}"));
+        for (text, meant) in [
+            ("10.1.2.3/16=100", "10.1.0.0/16 100"),
+            (" 192.0.2.7 = 1 ", "192.0.2.7/32 1"),
+            ("2001:db8::/32=7", "2001:db8::/32 7"),
+            ("::ffff:10.0.0.0/104=5", "10.0.0.0/8 5"),
+            ("::ffff:192.0.2.1=5", "192.0.2.1/32 5"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(meant), "{text}");
+        }
+        for (text, why) in [
+            ("10.0.0.0/8", "must be NETWORK=N"),
+            ("10.0.0.0/33=1", "is no network"),
+            ("here=1", "is no network"),
+            ("10.0.0.0/8=0", "is no priority: 1 to 100"),
+            ("10.0.0.0/8=101", "is no priority"),
+            ("10.0.0.0/8=", "is no priority"),
+        ] {
+            assert!(read(text).unwrap_err().contains(why), "{text}");
+        }
     }
 }

@@ -161,8 +161,8 @@ pub const CALLER_UNSETTLED: u32 = 8 * SESSION_UNSETTLED;
 pub const PROMISES_PER_MESSAGE: usize = 8;
 /// Most participants for whom one stream ever speaks.
 pub const PARTICIPANTS_PER_SESSION: usize = 100_000;
-/// Most participants that are known, connected or not. For one more, whoever is not connected and was never asked to promise
-/// anything is forgotten.
+/// Most participants that are known, connected or not. For one more, somebody is forgotten who is not connected and whom
+/// nothing binds.
 pub const PARTICIPANTS: usize = 1_000_000;
 /// Most free ranges in one answer.
 pub const FREE_RANGES: usize = 10_000;
@@ -200,6 +200,10 @@ pub const REQUESTS_PER_CALLER: usize = 2_000;
 pub const STREAMS_PER_CALLER: usize = 10_000;
 /// Participants that the streams of one caller may speak for at a time, unless configured otherwise: a quarter of all names.
 pub const PARTICIPANTS_PER_CALLER: usize = PARTICIPANTS / 4;
+/// Names that the open streams of a caller may ever have spoken for, for each participant that they may speak for at a time.
+pub const NAMES_PER_PARTICIPANT: usize = 4;
+/// How often it is looked whom nothing binds any more, if there is no room for another name: that looks at all of them.
+pub const STRANGERS_LOOK: Duration = Duration::from_secs(10 * 60);
 /// Most transactions in one commit group.
 pub const COMMIT_GROUP: usize = 512;
 /// Events kept for replay.

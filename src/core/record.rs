@@ -301,6 +301,11 @@ pub enum Read {
         /// Lower than this.
         below: i32,
     },
+    /// Participants without a booking that ends later, and without a delivery.
+    Strangers {
+        /// Bookings that ended before it bind nobody.
+        after: Instant,
+    },
     /// What became of these attempts: a part of what is read for a registration that reports very many.
     Reported(Vec<Attempt>),
     /// What the store has on a participant who registers.
@@ -333,6 +338,8 @@ pub enum ReadResult {
     /// To [`Read::Displaceable`]: each with what is booked for it, in the order of their attempts; no more than
     /// `limits::DISPLACEABLE` of them, and of the first `limits::DISPLACEABLE_READ` bookings only.
     Displaceable(Vec<(Meeting, AttemptRow)>),
+    /// To [`Read::Strangers`], in order.
+    Strangers(Vec<ParticipantId>),
     /// To [`Read::Reported`].
     Reported(Reported),
     /// To [`Read::Promises`].

@@ -1,8 +1,9 @@
 //! Limits per caller, so that no organizer can take everybody's places. A caller is the address that a connection comes
-//! from: until there is authentication nothing else tells callers apart. Behind a proxy all are one caller.
+//! from: until there is authentication nothing else tells callers apart. Of IPv6 it is the network of 64 bits, which is one
+//! host's as a rule. Behind a proxy all are one caller.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::IpNet;
@@ -131,6 +132,14 @@ pub(super) fn caller<T>(request: &Request<T>) -> Caller {
     }
 }
 
+/// What an address counts as.
+fn counted(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => (address & Ipv6Addr::from(u128::MAX << 64)).into(),
+    }
+}
+
 impl Callers {
     pub(super) fn new(limits: CallerLimits) -> Self {
         Self { limits: Arc::new(limits), open: Arc::default() }
@@ -159,7 +168,7 @@ impl Callers {
     }
 
     fn take(&self, caller: &Caller, kind: Kind) -> Result<Option<(IpAddr, Taken, Arc<Semaphore>)>, ApiError> {
-        let Some(caller) = caller.address else { return Ok(None) };
+        let Some(caller) = caller.address.map(counted) else { return Ok(None) };
         let mut all = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let (max, what) = match kind {
             Kind::Request => (self.limits.open, "requests"),
@@ -199,6 +208,17 @@ impl Callers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_host_is_one_caller() {
+        let callers = Callers::new(CallerLimits { open: 1, ..CallerLimits::default() });
+        let caller = |address: &str| Caller { address: Some(address.parse().unwrap()), ..Caller::default() };
+        let _kept = callers.seat(&caller("2001:db8::1")).unwrap();
+        assert!(callers.seat(&caller("2001:db8::ffff:ffff:ffff:ffff")).is_err());
+        let _other = callers.seat(&caller("2001:db8:0:1::1")).unwrap();
+        let _older = callers.seat(&caller("192.0.2.1")).unwrap();
+        assert!(callers.seat(&caller("192.0.2.1")).is_err() && callers.seat(&caller("192.0.2.2")).is_ok());
+    }
 
     #[test]
     fn the_narrowest_network_says_how_high_a_caller_may_ask() {

@@ -378,6 +378,7 @@ impl Image {
             Read::Displaceable { participants, during, below } => {
                 ReadResult::Displaceable(self.displaceable(participants, during, *below))
             }
+            Read::Strangers { after } => ReadResult::Strangers(self.unbound(*after)),
             Read::Reported(attempts) => ReadResult::Reported(self.reported(attempts)),
             Read::Promises { participant, reported, after } => {
                 let reported = self.reported(reported);
@@ -385,6 +386,16 @@ impl Image {
                 ReadResult::Promises(Box::new(ParticipantPromises { booked, reported }))
             }
         }
+    }
+
+    fn unbound(&self, after: Instant) -> Vec<ParticipantId> {
+        let after = keys::micros(after);
+        let is_booked = |id: &ParticipantId| {
+            self.taken.get(id).is_some_and(|taken| taken.values().any(|span| span.end > after))
+        };
+        let told: BTreeSet<&ParticipantId> = self.deliveries.keys().map(|(id, _)| id).collect();
+        let all = self.participants.keys();
+        all.filter(|id| !is_booked(id) && !told.contains(id)).cloned().collect()
     }
 
     fn reported(&self, attempts: &[Attempt]) -> Reported {

@@ -43,7 +43,6 @@ pub const LIVE_MEETINGS: &str = "SELECT id, body FROM meetings WHERE state IN ('
      CROSS JOIN meetings m ON m.id = h.meeting_id WHERE m.state = 'CONFIRMED'
      ORDER BY id";
 
-/// Attempts that are not decided.
 /// Participants of whom nothing is on record but their row.
 pub const STRANGERS: &str = "
     SELECT id FROM participants p
@@ -51,6 +50,15 @@ pub const STRANGERS: &str = "
       AND NOT EXISTS (SELECT 1 FROM bookings WHERE participant = p.id)
       AND NOT EXISTS (SELECT 1 FROM deliveries WHERE participant = p.id)
     ORDER BY id";
+
+/// Participants without a booking that ends after an instant, and without a delivery.
+pub const UNBOUND: &str = "
+    SELECT id FROM participants p
+    WHERE NOT EXISTS (SELECT 1 FROM bookings WHERE participant = p.id AND end_us > ?1)
+      AND NOT EXISTS (SELECT 1 FROM deliveries WHERE participant = p.id)
+    ORDER BY id";
+
+/// Attempts that are not decided.
 pub const HOLDING: &str =
     "SELECT meeting_id, n, state, body FROM attempts WHERE state = 'HOLDING' ORDER BY meeting_id, n";
 
@@ -175,6 +183,11 @@ pub fn read(db: &Connection, read: &Read) -> rusqlite::Result<ReadResult> {
         Read::Displaceable { participants, during, below } => {
             ReadResult::Displaceable(displaceable(db, participants, during, *below)?)
         }
+        Read::Strangers { after } => ReadResult::Strangers(
+            db.prepare_cached(UNBOUND)?
+                .query_map([keys::micros(*after)], |row| Ok(ParticipantId::new(text(row, 0)?)))?
+                .collect::<rusqlite::Result<_>>()?,
+        ),
         Read::Reported(attempts) => ReadResult::Reported(reported(db, attempts)?),
         Read::Promises { participant, reported: attempts, after } => {
             let booked = promised(db, participant, *after)?;

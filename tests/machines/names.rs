@@ -1,12 +1,13 @@
-//! Room for names: whoever makes them up takes room from nobody but itself.
+//! Room for names: whoever makes them up takes the room of its own first, and nobody's who is bound by a promise.
 
 use std::net::IpAddr;
 
-use quorate::core::coordinator::{Caller, Input, Rejected, Room};
+use quorate::core::coordinator::{Caller, Change, Command, Input, Rejected, Room};
 use quorate::core::ids::{Epoch, ParticipantId, SessionId};
+use quorate::core::limits;
 use quorate::core::message::{AckKind, AgentMessage, Refusal, SchedulerMessage};
 
-use super::desk::{Desk, hour, session, who};
+use super::desk::{Desk, attendees, hour, options, session, who};
 
 fn room(known: usize) -> Room {
     Room { known, ..Room::default() }
@@ -83,19 +84,21 @@ fn whoever_left_first_is_forgotten_first() {
 }
 
 #[test]
-fn whoever_was_asked_to_promise_is_not_forgotten() {
+fn whoever_is_bound_is_not_forgotten() {
     let mut desk = Desk::with_room(&["alice", "bob"], room(2));
-    let booked = desk.book(hour(0), &["alice"]);
-    desk.schedule_at(hour(1), &["bob"]);
-    let refused = desk.hold().attempt;
-    desk.refuses("bob", &refused, Refusal::Busy);
-    desk.acks("bob", &refused, AckKind::Release);
+    let [booked, other] = [hour(0), hour(1)].map(|at| desk.book(at, &["alice"]));
+    // Bob has to be told that his is called off.
+    let off = desk.book(hour(2), &["bob"]);
+    desk.command(Command::Cancel { meeting: off.meeting.clone(), version: None });
     leaves(&mut desk, "alice");
     leaves(&mut desk, "bob");
     let full = |desk: &mut Desk| {
-        desk.rejected.clear();
-        passes_by(desk, "made-up");
-        assert_eq!(desk.rejected, [(who("made-up"), Rejected::TooManyKnown)]);
+        for _ in 0..2 {
+            desk.pass(limits::STRANGERS_LOOK);
+            desk.rejected.clear();
+            passes_by(desk, "made-up");
+            assert_eq!(desk.rejected, [(who("made-up"), Rejected::TooManyKnown)]);
+        }
         assert_eq!(desk.known(), [who("alice"), who("bob")]);
     };
     full(&mut desk);
@@ -103,11 +106,124 @@ fn whoever_was_asked_to_promise_is_not_forgotten() {
     desk.restart();
     full(&mut desk);
     desk.sent.clear();
-    let row = desk.row(&booked);
-    desk.register("alice", 2, &[], &[&row]);
-    assert_eq!(desk.booked("alice"), [booked]);
+    let rows = [desk.row(&booked), desk.row(&other)];
+    desk.register("alice", 2, &[], &[&rows[0], &rows[1]]);
+    assert_eq!(desk.booked("alice"), [booked, other]);
     assert_eq!(answered(&desk), [(who("alice"), Epoch(2))]);
     assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
+}
+
+/// What was refused, called off or is over binds nobody; and it is looked no more often than may be.
+#[test]
+fn whom_nothing_binds_any_more_makes_room_for_others() {
+    let mut desk = Desk::with_room(&[], room(4));
+    let one = caller("192.0.2.1", 1);
+    for n in 0..4 {
+        let name = format!("ghost-{n}");
+        desk.input(Input::SessionOpened(session(&who(&name)), one));
+        desk.register(&name, 0, &[], &[]);
+        match n {
+            0 => {
+                desk.schedule_at(hour(n), &[&name]);
+                let hold = desk.hold().attempt;
+                desk.refuses(&name, &hold, Refusal::Busy);
+                desk.acks(&name, &hold, AckKind::Release);
+            }
+            1 => {
+                let off = desk.book(hour(n), &[&name]);
+                desk.command(Command::Cancel { meeting: off.meeting.clone(), version: None });
+                desk.acks(&name, &off, AckKind::Release);
+            }
+            2 => drop(desk.book(hour(-24 * 365), &[&name])),
+            _ => drop(desk.book(hour(n), &[&name])),
+        }
+        leaves(&mut desk, &name);
+    }
+    for restart in [false, true] {
+        if restart {
+            desk.restart();
+            desk.pass(limits::STRANGERS_LOOK);
+        }
+        let names = if restart { ["dave", "erin"] } else { ["alice", "bob"] };
+        // The first one comes twice: who is to make room is looked up in between.
+        desk.register(names[0], 0, &[], &[]);
+        assert_eq!(desk.rejected.pop(), Some((who(names[0]), Rejected::TooManyKnown)));
+        desk.register(names[0], 0, &[], &[]);
+        if restart {
+            assert_eq!(
+                desk.rejected.pop(),
+                Some((who("dave"), Rejected::TooManyKnown)),
+                "all are bound or here"
+            );
+            break;
+        }
+        desk.register(names[1], 0, &[], &[]);
+        desk.register("carol", 0, &[], &[]);
+        assert_eq!(desk.rejected, []);
+        // The last of them is booked for what is to come; and alice, bob and carol are here.
+        desk.register("dave", 0, &[], &[]);
+        assert_eq!(desk.rejected.pop(), Some((who("dave"), Rejected::TooManyKnown)));
+        for name in ["alice", "bob", "carol"] {
+            desk.book(hour(5), &[name]);
+        }
+    }
+    assert_eq!(desk.forgotten, [who("ghost-0"), who("ghost-1"), who("ghost-2")]);
+}
+
+/// Bob is asked to join a meeting that does not name him yet, and has promised, when the scheduler restarts. He is not forgotten
+/// before the release for him is on disk, nor later.
+#[test]
+fn whoever_holds_at_a_restart_is_not_forgotten() {
+    let mut desk = Desk::with_room(&["alice", "bob"], room(2));
+    let booked = desk.book(hour(0), &["alice"]);
+    let change = Change {
+        attendees: Some(attendees(&["alice", "bob"])),
+        minimum_participants: Some(0),
+        ..Change::default()
+    };
+    desk.command(Command::Update { meeting: booked.meeting, version: None, change, options: options() });
+    let hold = desk.hold().attempt;
+    desk.grants("bob", &hold);
+    let row = desk.row(&hold);
+    assert!(row.asked.contains(&who("bob")), "{:?}", row.asked);
+    desk.slow = true;
+    desk.restart();
+    desk.register("made-up", 0, &[], &[]);
+    desk.slow = false;
+    desk.commit();
+    desk.register("made-up", 0, &[], &[]);
+    assert_eq!(desk.forgotten, []);
+    desk.register("bob", 1, &[&row], &[]);
+    assert!(!desk.released(&hold).is_empty());
+}
+
+/// Whoever makes up names has its own forgotten first: others may have registered long ago.
+#[test]
+fn those_of_whoever_has_most_are_forgotten_first() {
+    let mut desk = Desk::with_room(&[], room(4));
+    passes_by(&mut desk, "olga");
+    desk.pass(std::time::Duration::from_secs(60));
+    for n in 0..9 {
+        let name = format!("ghost-{n}");
+        desk.input(Input::SessionOpened(session(&who(&name)), caller("192.0.2.1", 1)));
+        passes_by(&mut desk, &name);
+    }
+    assert_eq!(desk.known(), ["ghost-6", "ghost-7", "ghost-8", "olga"].map(who));
+}
+
+/// Names that are forgotten leave nothing behind.
+#[test]
+fn what_is_forgotten_takes_no_memory() {
+    let mut desk = Desk::with_room(&["alice"], room(3));
+    let mut size_after = |count: usize| {
+        for n in 0..count {
+            passes_by(&mut desk, &format!("ghost{n:03}"));
+        }
+        format!("{:?}", desk.core).len()
+    };
+    let first = size_after(100);
+    // Numbers that rise have more digits.
+    assert!(size_after(900) < first + 200);
 }
 
 /// Whoever is asked while the hold is on its way may leave before it is on disk.
@@ -181,6 +297,27 @@ fn one_caller_speaks_for_no_more_than_it_may() {
     assert_eq!(desk.rejected.len(), 2);
     over(&mut desk, 2, "b");
     assert_eq!(desk.rejected[2..], [(who("b"), Rejected::TooManyOfCaller)]);
+}
+
+/// Streams remember for whom they ever spoke, as long as they are open.
+#[test]
+fn one_caller_speaks_for_so_many_in_all_over_its_streams() {
+    let mut desk = Desk::new(&[]);
+    let most = limits::NAMES_PER_PARTICIPANT as u64;
+    for n in 0..=most {
+        desk.input(Input::SessionOpened(SessionId(n), caller("192.0.2.1", 1)));
+        let name = format!("ghost-{n}");
+        over(&mut desk, n, &name);
+        desk.input(Input::Agent(SessionId(n), AgentMessage::Unregister { participant: who(&name) }));
+    }
+    let refused = (who(&format!("ghost-{most}")), Rejected::TooManyOfCaller);
+    assert_eq!(desk.rejected.remove(0), refused);
+    desk.rejected.clear();
+    // Whoever was there before comes back over its stream, and a stream that ends makes room.
+    over(&mut desk, 1, "ghost-1");
+    desk.input(Input::SessionClosed(SessionId(1)));
+    over(&mut desk, most, &format!("ghost-{most}"));
+    assert_eq!(desk.rejected, []);
 }
 
 #[test]

@@ -218,8 +218,11 @@ impl Checker {
         let booked = self.store.bookings.keys().any(|(who, _)| who == participant);
         let mut holding = self.store.attempts.values().filter(|row| row.state == AttemptState::Holding);
         let asked = holding.any(|row| row.asked.contains(participant));
-        let what = format!("{participant} is forgotten: speaks {speaks}, booked {booked}, asked {asked}");
-        (speaks || booked || asked).then_some(Violation { invariant: "I3", what })
+        let told = self.store.deliveries.iter().any(|delivery| delivery.participant == *participant);
+        let what = format!(
+            "{participant} is forgotten: speaks {speaks}, booked {booked}, asked {asked}, told {told}"
+        );
+        (speaks || booked || asked || told).then_some(Violation { invariant: "I3", what })
     }
 
     /// Whether this participant was forgotten; it is asked once.

@@ -190,8 +190,8 @@ impl World {
                         let lacked = !answer.bookings.is_empty();
                         // What its host said over an older stream, before it lost what it knew, may be on its way.
                         let host = self.links.get(&session).map(|link| link.host);
-                        let mut older = self.links.range(..session).map(|(_, link)| Some(link.host));
-                        if !older.any(|of| of == host) {
+                        let older = self.links.range(..session).filter(|(_, link)| link.open);
+                        if !older.map(|(_, link)| Some(link.host)).any(|of| of == host) {
                             self.explained.settled(answer.participant.as_str(), session, lacked);
                         }
                     }

@@ -164,6 +164,7 @@ fn reads() -> impl Strategy<Value = Read> {
         requests().prop_map(Read::Request),
         meeting_ids().prop_map(Read::Meeting),
         attempts().prop_map(Read::Attempt),
+        (0..300_i64).prop_map(|after| Read::Strangers { after: at(after) }),
         promises,
     ]
 }

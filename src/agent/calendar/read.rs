@@ -400,9 +400,10 @@ pub(super) fn length_of(
         None => None,
     };
     match (end, lasts) {
-        // Section 3.6.1 allows one of them. They may be of two events that became one.
-        (Some((line, end)), Some(length)) if !ends_at(start, &length, &end) => {
-            Err((line, "DTEND and DURATION name two ends".to_owned()))
+        // Section 3.6.1 allows one of them. Producers are known to write DURATION:PT0S beside DTEND; but what lasts longer may be
+        // of two events that became one.
+        (Some((line, end)), Some(length)) if ends_after(start, &length, &end) => {
+            Err((line, "DURATION goes on after DTEND".to_owned()))
         }
         (Some((line, end)), _) => until(start, end).map_err(|reason| (line, reason)),
         (None, Some(length)) => Ok(length),
@@ -410,12 +411,13 @@ pub(super) fn length_of(
     }
 }
 
-/// Whether what begins at `start` and is so long ends at `end`.
-fn ends_at(start: &When, length: &Length, end: &When) -> bool {
+/// Whether what begins at `start` and is so long ends after `end`.
+fn ends_after(start: &When, length: &Length, end: &When) -> bool {
     let Length::Nominal { days, seconds } = length else { return false };
     let (days, seconds) = (TimeDelta::days(*days), TimeDelta::seconds(*seconds));
     let day = start.local.checked_add_signed(days).unwrap_or(start.local);
-    start.zone.instant(day, &TimeZone::UTC).checked_add_signed(seconds) == Some(end.instant(&TimeZone::UTC))
+    let after = start.zone.instant(day, &TimeZone::UTC).checked_add_signed(seconds);
+    after.is_none_or(|after| after > end.instant(&TimeZone::UTC))
 }
 
 /// The length from `start` to `end`. Between dates it is days; a date that ends when it starts

@@ -263,5 +263,5 @@ fn misspelt_variables_are_refused_and_those_of_others_are_not() {
         "QUORATE_PORT_50051_TCP",
         "QUORATE_PORT_50051_TCP_ADDR",
     ];
-    assert_eq!(problems(&others), [String::new(); 0]);
+    assert!(problems(&others).is_empty());
 }

@@ -15,7 +15,6 @@ impl Coordinator {
 
     /// Deliveries are noted in the order of the store's answers, so that memory has what the store has.
     pub(super) fn note_delivery(&mut self, now: Now, delivery: Delivery) {
-        self.meet([&delivery.participant]);
         let pause = limits::REDELIVER_MIN;
         let trace = self.tracer.of_delivery(&delivery.attempt);
         let entry = Undelivered { delivery: delivery.clone(), next: now.mono + pause, pause, trace };

@@ -43,6 +43,7 @@ mod tracer;
 mod votes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,8 +91,10 @@ struct Known {
     /// Who registered last.
     origin: Origin,
     connected: Option<Connected>,
-    /// Whether it was ever asked to promise anything, or the store has anything of it but its row.
+    /// Whether it was asked to promise anything, or the store has anything of it but its row, since it was last looked.
     met: bool,
+    /// Who spoke for it last, if that is known.
+    caller: Option<IpAddr>,
 }
 
 #[derive(Clone, Debug)]
@@ -292,6 +295,8 @@ enum Pending {
         participant: ParticipantId,
         epoch: Epoch,
     },
+    /// Whom nothing binds, as far as the store can tell.
+    ReadStrangers,
     /// What became of a part of the attempts that a registration reports.
     ReadReported {
         participant: ParticipantId,
@@ -333,6 +338,8 @@ pub struct Coordinator {
     participants: BTreeMap<ParticipantId, Known>,
     sessions: Sessions,
     strangers: Strangers,
+    /// When it may be looked again whom nothing binds.
+    strangers_look: Mono,
     room: Room,
     live: HashMap<MeetingId, Live>,
     requests: HashMap<RequestId, MeetingId>,

@@ -47,7 +47,7 @@ impl Coordinator {
             };
         }
         let forgotten = self.strangers.forgotten;
-        if let Err(why) = self.admit(session, &participant) {
+        if let Err(why) = self.admit(now, session, &participant) {
             return self.out.push(Effect::Reject(session, participant, why));
         }
         self.check_generation(&register);
@@ -70,12 +70,14 @@ impl Coordinator {
             ready: false,
             disclosure: register.disclosure,
         };
-        let met = self.participants.get(&participant).is_some_and(|known| known.met);
+        let known = self.participants.get(&participant);
+        let met = known.is_some_and(|known| known.met) || self.undelivered.contains_key(&participant);
+        let caller = self.sessions.caller(session);
         let zone = ZoneMatch::between(row.time_zone.as_deref(), register.zone_data.as_ref());
         let remarks = Remarks { zone, calendar_problem: register.calendar_problem.clone() };
         self.participants.insert(
             participant.clone(),
-            Known { row, settled, remarks, origin, connected: Some(connected), met },
+            Known { row, settled, remarks, origin, connected: Some(connected), met, caller },
         );
         let registering = Registering {
             session,
@@ -96,16 +98,17 @@ impl Coordinator {
     }
 
     /// Takes the participant in, over this stream, if there is room.
-    fn admit(&mut self, session: SessionId, participant: &ParticipantId) -> Result<(), Rejected> {
+    fn admit(&mut self, now: Now, session: SessionId, participant: &ParticipantId) -> Result<(), Rejected> {
         let known = self.participants.get(participant);
         let before = known.and_then(|known| Some(known.connected.as_ref()?.session));
         // Nobody is forgotten for a name that is not taken in anyway.
         if known.is_none() && !self.has_room() {
+            self.look_for_strangers(now);
             return Err(Rejected::TooManyKnown);
         }
         self.sessions.admit(session, participant, before, self.room.per_session)?;
-        match self.participants.get(participant).map(|known| known.row.last_seen) {
-            Some(left) => self.strangers.remove(left, participant),
+        match self.participants.get(participant).map(|known| (known.caller, known.row.last_seen)) {
+            Some((caller, left)) => self.strangers.remove(caller, left, participant),
             None => self.make_room(),
         }
         Ok(())
@@ -124,6 +127,7 @@ impl Coordinator {
                 let (epoch, lineage) = self.strangers.forgotten;
                 self.strangers.forgotten = (epoch.max(known.row.epoch), lineage.max(known.row.lineage));
             }
+            self.drop_delivery_timer(&stranger);
             self.out.push(Effect::Forgotten(stranger.clone()));
             writes.push(Write::ForgetParticipant(stranger));
         }
@@ -133,12 +137,37 @@ impl Coordinator {
         }
     }
 
-    /// These are asked to promise something: they are not forgotten any more.
+    /// There is no room for somebody new: whom nothing binds any more may be forgotten for them, when they come again.
+    fn look_for_strangers(&mut self, now: Now) {
+        if now.mono >= self.strangers_look {
+            self.strangers_look = now.mono + limits::STRANGERS_LOOK;
+            self.read(Read::Strangers { after: now.wall }, Pending::ReadStrangers);
+        }
+    }
+
+    /// Nothing that is on disk binds these.
+    pub(super) fn strangers_read(&mut self, found: Vec<ParticipantId>) {
+        // What is on its way there may.
+        let on_the_way: BTreeSet<ParticipantId> =
+            self.delivering.values().flatten().map(|(participant, _)| participant.clone()).collect();
+        for participant in found {
+            let bound = self.held.contains_key(&participant)
+                || self.undelivered.contains_key(&participant)
+                || on_the_way.contains(&participant);
+            let Some(known) = self.participants.get_mut(&participant).filter(|_| !bound) else { continue };
+            if known.met && known.connected.is_none() {
+                known.met = false;
+                self.strangers.add(known.caller, known.row.last_seen, participant);
+            }
+        }
+    }
+
+    /// These are asked to promise something, or have to be told something: they are not forgotten.
     pub(super) fn meet<'a>(&mut self, asked: impl IntoIterator<Item = &'a ParticipantId>) {
         for participant in asked {
             if let Some(known) = self.participants.get_mut(participant).filter(|known| !known.met) {
                 known.met = true;
-                self.strangers.remove(known.row.last_seen, participant);
+                self.strangers.remove(known.caller, known.row.last_seen, participant);
             }
         }
     }
@@ -353,7 +382,7 @@ impl Coordinator {
         known.connected = None;
         known.row.last_seen = now.wall;
         if !known.met {
-            self.strangers.add(now.wall, participant.clone());
+            self.strangers.add(known.caller, now.wall, participant.clone());
         }
         let (row, remarks) = (known.row.clone(), known.remarks.clone());
         self.out.push(Effect::Participant(row, None, remarks));

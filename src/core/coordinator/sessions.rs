@@ -1,6 +1,6 @@
-//! For whom streams speak, and whom there is room for: whoever makes up names takes room from nobody but itself.
+//! For whom streams speak, and whom there is room for: whoever makes up names takes the room of its own first.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::interface::{Caller, Rejected};
@@ -37,8 +37,16 @@ struct Stream {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sessions {
     streams: HashMap<SessionId, Stream>,
-    /// For how many participants the streams of each caller speak; nobody is kept who speaks for none.
-    speaks_for: HashMap<IpAddr, usize>,
+    /// Of each caller's streams together; nobody is kept who has none.
+    callers: HashMap<IpAddr, Count>,
+}
+
+/// Of how many participants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Count {
+    now: usize,
+    /// Over streams that are open.
+    ever: usize,
 }
 
 impl Sessions {
@@ -63,14 +71,17 @@ impl Sessions {
         if let Some(caller) = stream.caller {
             // Whoever comes over another stream of the same caller's is counted already.
             let moves = before != Some(session) && left.is_some_and(|left| left.address == caller.address);
-            let speaks_for = self.speaks_for.get(&caller.address).copied().unwrap_or_default();
-            let known = stream.now.contains(participant);
-            if !known && speaks_for >= caller.participants.saturating_add(usize::from(moves)) {
+            let (speaks, spoke) = (stream.now.contains(participant), stream.ever.contains(participant));
+            let count = self.callers.get(&caller.address).copied().unwrap_or_default();
+            let most = caller.participants.saturating_mul(limits::NAMES_PER_PARTICIPANT);
+            if !speaks && count.now >= caller.participants.saturating_add(usize::from(moves))
+                || !spoke && count.ever >= most
+            {
                 return Err(Rejected::TooManyOfCaller);
             }
-            if !known {
-                *self.speaks_for.entry(caller.address).or_default() += 1;
-            }
+            let count = self.callers.entry(caller.address).or_default();
+            count.now += usize::from(!speaks);
+            count.ever += usize::from(!spoke);
         }
         stream.ever.insert(participant.clone());
         stream.now.insert(participant.clone());
@@ -82,25 +93,31 @@ impl Sessions {
         let Some(stream) = self.streams.get_mut(&session) else { return };
         if stream.now.remove(participant) {
             let caller = stream.caller;
-            self.gave_back(caller, 1);
+            self.gave_back(caller, Count { now: 1, ever: 0 });
         }
     }
 
     /// The stream is gone: for whom it spoke.
     pub(super) fn closed(&mut self, session: SessionId) -> BTreeSet<ParticipantId> {
-        let Stream { caller, now, .. } = self.streams.remove(&session).unwrap_or_default();
-        self.gave_back(caller, now.len());
+        let Stream { caller, now, ever } = self.streams.remove(&session).unwrap_or_default();
+        self.gave_back(caller, Count { now: now.len(), ever: ever.len() });
         now
     }
 
-    fn gave_back(&mut self, caller: Option<Caller>, count: usize) {
+    fn gave_back(&mut self, caller: Option<Caller>, less: Count) {
         let Some(Caller { address, .. }) = caller else { return };
-        if let Some(speaks_for) = self.speaks_for.get_mut(&address) {
-            *speaks_for -= count;
-            if *speaks_for == 0 {
-                self.speaks_for.remove(&address);
+        if let Some(count) = self.callers.get_mut(&address) {
+            count.now -= less.now;
+            count.ever -= less.ever;
+            if *count == Count::default() {
+                self.callers.remove(&address);
             }
         }
+    }
+
+    /// Who opened the stream.
+    pub(super) fn caller(&self, session: SessionId) -> Option<IpAddr> {
+        Some(self.streams.get(&session)?.caller?.address)
     }
 
     /// Whether the stream spoke for the participant before; `None` if it spoke for nobody yet.
@@ -110,31 +127,51 @@ impl Sessions {
     }
 }
 
-/// Those who are not connected and whom nobody ever asked to promise anything: if there is no room for somebody else, the one
-/// who left first is forgotten.
+/// Those who are not connected, and whom nothing binds. If there is no room for somebody else, one of them is forgotten: of the
+/// caller who has most of them, the one who left first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Strangers {
-    by_leave: BTreeSet<(Instant, ParticipantId)>,
+    /// By who spoke for them last, as far as that is known, and by when they left.
+    by_caller: BTreeMap<Option<IpAddr>, BTreeSet<(Instant, ParticipantId)>>,
+    sizes: BTreeSet<(usize, Option<IpAddr>)>,
     /// The highest numbers of those who are forgotten. Whoever comes back goes on from there: what is still on its way for an
     /// earlier registration must not pass for a later one's (I7).
     pub(super) forgotten: (Epoch, Lineage),
 }
 
 impl Strangers {
-    pub(super) fn add(&mut self, left: Instant, participant: ParticipantId) {
-        self.by_leave.insert((left, participant));
+    pub(super) fn add(&mut self, caller: Option<IpAddr>, left: Instant, participant: ParticipantId) {
+        self.change(caller, |all| all.insert((left, participant)));
     }
 
-    pub(super) fn remove(&mut self, left: Instant, participant: &ParticipantId) {
-        self.by_leave.remove(&(left, participant.clone()));
+    pub(super) fn remove(&mut self, caller: Option<IpAddr>, left: Instant, participant: &ParticipantId) {
+        self.change(caller, |all| all.remove(&(left, participant.clone())));
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.by_leave.is_empty()
+        self.sizes.is_empty()
     }
 
     /// The one to forget.
     pub(super) fn first(&mut self) -> Option<ParticipantId> {
-        self.by_leave.pop_first().map(|(_, participant)| participant)
+        let (_, caller) = *self.sizes.last()?;
+        self.change(caller, BTreeSet::pop_first).map(|(_, participant)| participant)
+    }
+
+    fn change<T>(
+        &mut self,
+        caller: Option<IpAddr>,
+        change: impl FnOnce(&mut BTreeSet<(Instant, ParticipantId)>) -> T,
+    ) -> T {
+        let all = self.by_caller.entry(caller).or_default();
+        self.sizes.remove(&(all.len(), caller));
+        let changed = change(all);
+        match all.len() {
+            0 => drop(self.by_caller.remove(&caller)),
+            size => {
+                self.sizes.insert((size, caller));
+            }
+        }
+        changed
     }
 }

@@ -31,7 +31,10 @@ impl Coordinator {
         };
         let generation = if fresh { 0 } else { snapshot.generation.saturating_add(step) };
         let incarnation = random.uuid();
-        let unmet: BTreeSet<&ParticipantId> = snapshot.strangers.iter().collect();
+        // Whoever was asked holds, until the release that is to come is on disk.
+        let asked: BTreeSet<&ParticipantId> = snapshot.holding.iter().flat_map(|row| &row.asked).collect();
+        let unmet: BTreeSet<&ParticipantId> =
+            snapshot.strangers.iter().filter(|id| !asked.contains(id)).collect();
         let known = |row: &ParticipantRow| {
             (
                 row.id.clone(),
@@ -42,6 +45,7 @@ impl Coordinator {
                     origin: Origin::default(),
                     connected: None,
                     met: !unmet.contains(&row.id),
+                    caller: None,
                 },
             )
         };
@@ -52,6 +56,7 @@ impl Coordinator {
             participants: snapshot.participants.iter().map(known).collect(),
             sessions: Sessions::default(),
             strangers: Strangers::default(),
+            strangers_look: Mono::default(),
             room,
             live: HashMap::new(),
             requests: HashMap::new(),
@@ -89,7 +94,7 @@ impl Coordinator {
         this.apply(Transaction { conditions, writes }, Pending::Nothing);
         for known in this.participants.values() {
             if !known.met {
-                this.strangers.add(known.row.last_seen, known.row.id.clone());
+                this.strangers.add(None, known.row.last_seen, known.row.id.clone());
             }
             this.out.push(Effect::Participant(known.row.clone(), None, known.remarks.clone()));
         }

@@ -61,6 +61,7 @@ impl Coordinator {
             (Pending::ReadPromises { participant, epoch }, ReadResult::Promises(promises)) => {
                 self.promises_read(now, participant, epoch, *promises);
             }
+            (Pending::ReadStrangers, ReadResult::Strangers(found)) => self.strangers_read(found),
             (Pending::ReadReported { participant, epoch }, ReadResult::Reported(reported)) => {
                 self.reported_read(now, participant, epoch, reported);
             }
@@ -128,6 +129,11 @@ impl Coordinator {
         if !self.registering.is_empty() {
             self.outdate_registrations(&transaction.writes);
         }
+        let told = transaction.writes.iter().filter_map(|write| match write {
+            Write::Delivery(delivery) => Some(&delivery.participant),
+            _ => None,
+        });
+        self.meet(told);
         let op = self.op();
         let delivery = |write: &Write| match write {
             Write::Delivery(delivery) => Some((delivery.participant.clone(), delivery.attempt.clone())),

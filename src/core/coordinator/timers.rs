@@ -72,7 +72,18 @@ impl Coordinator {
         }
     }
 
+    /// Nothing is left of the participant's timer.
+    pub(super) fn drop_delivery_timer(&mut self, id: &ParticipantId) {
+        self.set_delivery_timer(id, None);
+        if let Some((key, _)) = self.timer_keys.participants.remove(id) {
+            self.timer_keys.participant_of.remove(&key);
+        }
+    }
+
     pub(super) fn set_delivery_timer(&mut self, id: &ParticipantId, at: Option<Mono>) {
+        if at.is_none() && !self.timer_keys.participants.contains_key(id) {
+            return;
+        }
         let keys = &mut self.timer_keys;
         let entry = keys.participants.entry(id.clone()).or_insert_with(|| {
             keys.next += 1;
