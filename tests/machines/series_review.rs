@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use quorate::core::coordinator::{Change, Command, Input, Refused, Reply, ScheduleRequest};
-use quorate::core::ids::{RequestId, SeriesId, Ticket};
+use quorate::core::ids::{ParticipantId, RequestId, SeriesId, Ticket};
 use quorate::core::limits;
-use quorate::core::message::{Hold, Query, Refusal, SchedulerMessage};
-use quorate::core::model::{Meeting, MeetingSpec, MeetingState, Rank};
+use quorate::core::message::{Hold, NoticeKind, Query, Refusal, SchedulerMessage};
+use quorate::core::model::{EventKind, Meeting, MeetingSpec, MeetingState, Rank};
 use quorate::core::record::AttemptState;
 use quorate::core::series::{
     ConflictPolicy, Frequency, OccurrenceOutcome, Pattern, SeriesRequest, SeriesState,
@@ -319,8 +319,11 @@ fn nor_from_a_series_of_higher_priority() {
 fn what_could_not_be_booked_ahead_in_time_is_not_booked_in_the_past() {
     let mut desk = Desk::new(&["alice"]);
     let id = endless(&mut desk, spec(&["alice"], 1), ConflictPolicy::FailSeries);
-    // For 200 days she answers nothing.
-    desk.pass(200 * DAYS);
+    // For 200 days the scheduler does not run.
+    let rows: Vec<_> = desk.booked("alice").iter().map(|attempt| desk.row(attempt)).collect();
+    desk.mono = desk.mono + 200 * DAYS;
+    desk.restart();
+    desk.register("alice", 9, &[], &rows.iter().collect::<Vec<_>>());
     until_asked(&mut desk);
     let (query, now) = (desk.query(), desk.now().wall);
     assert!(query.windows.iter().all(|window| window.start > now), "{:?}", query.windows);
@@ -392,8 +395,66 @@ fn a_further_occurrence_that_has_no_place_says_so() {
     let last = &row.occurrences[26];
     let meeting = meetings.iter().find(|meeting| Some(&meeting.id) == last.meeting.as_ref());
     let failed = meeting.and_then(|meeting| meeting.failure.as_ref());
-    assert!(!last.reason.is_empty() || failed.is_some(), "{last:?}");
+    assert_eq!(last.reason, "the window of the series leaves its time out");
+    assert!(failed.is_none());
     assert_eq!(desk.core.live_count(), 0);
+}
+
+/// A later occurrence for which somebody has no time is asked for as long as there is some. Then the series says why, watchers
+/// see it fail, its people are told, and what comes after it is booked: whatever the policy.
+#[test]
+fn a_further_occurrence_that_cannot_be_had_is_told() {
+    for policy in [ConflictPolicy::Skip, ConflictPolicy::FailSeries] {
+        let mut desk = Desk::new(&["alice"]);
+        let id = endless(&mut desk, spec(&["alice"], 1), policy);
+        let before = desk.events(EventKind::Failed).len();
+        // Alice has no time in the second half of the year. There is time until two weeks before.
+        for _ in 0..180 * 24 {
+            until_asked(&mut desk);
+            let query = desk.query();
+            desk.free("alice", &query, &[]);
+            if stored(&mut desk, &id).0.occurrences.len() > 26 {
+                break;
+            }
+        }
+        let (row, meetings) = stored(&mut desk, &id);
+        let first = &row.occurrences[26];
+        let ahead = first.slot.start - desk.now().wall;
+        assert!(ahead > chrono::TimeDelta::days(13) && ahead <= chrono::TimeDelta::days(14), "{ahead}");
+        let failed = |meeting: &&Meeting| {
+            Some(&meeting.id) == first.meeting.as_ref() && meeting.state == MeetingState::Failed
+        };
+        let failed = meetings.iter().find(failed).expect("it failed");
+        assert!(
+            failed.failure.as_ref().is_some_and(|failure| failure.message.contains("alice")),
+            "{failed:?}"
+        );
+        let told = |(who, message): &(ParticipantId, SchedulerMessage)| match message {
+            SchedulerMessage::Notice(notice) => {
+                who.as_str() == "alice" && notice.kind == NoticeKind::Failed && notice.meeting == failed.id
+            }
+            _ => false,
+        };
+        assert!(desk.sent.iter().any(told), "{:?}", desk.sent.iter().map(|(_, m)| m).collect::<Vec<_>>());
+        assert!(desk.events(EventKind::Failed).len() > before);
+        assert_eq!(desk.core.live_count(), 0);
+        // It goes on: what comes later has time, and she has some then.
+        assert_eq!((row.occurrences.len(), row.state), (27, SeriesState::Confirmed));
+        until_asked(&mut desk);
+        let query = desk.query();
+        desk.free("alice", &query, &(0..60).map(week).collect::<Vec<_>>());
+        for hold in holds(&desk) {
+            desk.grants("alice", &hold.attempt);
+        }
+        acked(&mut desk);
+        let (row, _) = stored(&mut desk, &id);
+        let all: Vec<TimeRange> = row.occurrences.iter().map(|occurrence| occurrence.slot).collect();
+        assert_eq!(all, (0..all.len() as i64).map(week).collect::<Vec<_>>(), "none twice, and none left out");
+        assert!(all.len() >= 50, "{}", all.len());
+        let mut outcomes = outcomes(&mut desk, &id);
+        assert_eq!(outcomes.remove(26), OccurrenceOutcome::Skipped);
+        assert!(outcomes.iter().all(|outcome| *outcome == OccurrenceOutcome::Booked), "{outcomes:?}");
+    }
 }
 
 #[test]

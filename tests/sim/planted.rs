@@ -95,7 +95,7 @@ fn words(all: &[Seen]) -> String {
     let mut text = format!(
         "# Planted bugs\n\nEach rule of the protocol is left out in turn (`src/core/planted.rs`), and the simulated world \
          runs {COUNTED} seeds\nwithout it. A rule whose loss nothing sees would not be tested. Written by\n\
-         `PLANTED=full cargo test --profile sim --test sim planted -- --nocapture`.\n\n\
+         `PLANTED=full cargo test --profile sim --locked --test sim planted -- --nocapture`.\n\n\
          | rule left out | switch | seen in runs | by, first of all | runs until seen (median) |\n|---|---|---|---|---|\n"
     );
     for seen in all {

@@ -46,6 +46,14 @@ pub struct Chosen {
     pub chances: Vec<Chance>,
 }
 
+impl Chosen {
+    /// The first plan, of which nothing can be had.
+    pub fn of_nothing(plan: &Plan) -> Self {
+        let none = Chance { free: Vec::new(), deferred: Vec::new(), overlay: false };
+        Self { plan: 0, chances: plan.wanted().map(|_| none.clone()).collect() }
+    }
+}
+
 /// What to try.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Choice {

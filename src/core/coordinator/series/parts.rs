@@ -128,6 +128,10 @@ impl Coordinator {
         }
         let ticket = self.part(&parent.meeting.id, occurrence.recurrence);
         let mut live = Live::new(Job::New, meeting, false, vec![ticket], parent.deadline, now.mono);
+        if job.task == Task::Extend {
+            // No caller waits for the answer: whoever was asked is told what can't be had.
+            live.told.clone_from(&parent.told);
+        }
         let mut sorted = places;
         sorted.sort_unstable();
         // What is known of all other occurrences would be kept as often as there are occurrences.

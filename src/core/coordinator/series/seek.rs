@@ -24,6 +24,17 @@ impl Coordinator {
             .iter()
             .any(|answer| !matches!(answer, super::super::super::availability::Answer::Free(_)));
         let late = job.task == Task::Extend && unknown && job.ahead(now);
+        // What begins soon, and can't be had: each occurrence of it is looked at by itself, and says why, instead of being asked
+        // for until its time is over. What comes later has time.
+        let stuck = choice.order.is_empty() && choice.blockers.is_empty();
+        let soon = (job.task == Task::Extend && stuck && !job.ahead(now)).then(|| {
+            let plan = job.soon(now);
+            let plans = std::slice::from_ref(&plan);
+            let order =
+                series::choose(plans, &BTreeSet::new(), &job.places, ConflictPolicy::Skip, &found).order;
+            let chosen = order.into_iter().next().unwrap_or_else(|| Chosen::of_nothing(&plan));
+            (plan, chosen)
+        });
         let Some(live) = self.live.get_mut(id) else { return };
         live.blockers = choice.blockers;
         if let Some(job) = live.series_mut() {
@@ -38,7 +49,11 @@ impl Coordinator {
             }
             return self.finish(id, &Reply::Refused(Refused::BeingChanged));
         }
-        self.advance(now, id, Carry::default());
+        let Some((plan, chosen)) = soon else { return self.advance(now, id, Carry::default()) };
+        if let Some(job) = self.live.get_mut(id).and_then(Live::series_mut) {
+            job.plans = vec![plan];
+        }
+        self.write_parts(now, id, chosen, Carry::default());
     }
 
     /// The next step of a series' job that holds nothing: the next first slot, a wait, or the end.
@@ -134,6 +149,20 @@ impl Coordinator {
 }
 
 impl SeriesJob {
+    /// The part of the plan that begins soon, and all before it.
+    fn soon(&self, now: Now) -> Plan {
+        let soon = super::super::super::time::add(now.wall, limits::SERIES_SOON);
+        let mut plan = self.plans[0].clone();
+        let last =
+            plan.occurrences.iter().rposition(|planned| !planned.excluded && planned.slot.start <= soon);
+        let kept = last.map_or(0, |last| last + 1);
+        if let Some(next) = plan.occurrences.get(kept) {
+            plan.until = Some(next.recurrence);
+        }
+        plan.occurrences.truncate(kept);
+        plan
+    }
+
     /// Whether there is time to ask again later: nothing of what is to be booked begins soon.
     fn ahead(&self, now: Now) -> bool {
         let soon = super::super::super::time::add(now.wall, limits::SERIES_SOON);
