@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use quorate::agent::{AgentConfig, Folder, ParticipantConfig, output_beside};
+use quorate::agent::{AgentConfig, ParticipantConfig, output_beside};
 use quorate::core::availability::Disclosure;
 
 use super::say::say;
@@ -147,13 +147,7 @@ async fn a_folder_of_real_calendars_meets_as_one() {
         let file = file.unwrap();
         std::fs::copy(file.path(), calendars.join(file.file_name())).unwrap();
     }
-    let agent = Agent::start_with(AgentConfig {
-        scheduler: world.url(),
-        participants: Vec::new(),
-        folder: Some(Folder::from(calendars.clone())),
-        data_dir: work.path().join("journal"),
-    })
-    .await;
+    let agent = Agent::of_folder(&calendars, &world.url()).await;
     let people: Vec<_> = agent.handle.served().iter().map(|s| s.participant.clone()).collect();
     assert!(people.len() > 100, "{}", people.len());
     // Everyone connected, most of them at some hour of a week long after their last event.
@@ -186,13 +180,7 @@ async fn what_is_wrong_with_a_calendar_is_said_in_the_list_of_participants() {
     std::fs::write(calendars.join("alice.ics"), &whole).unwrap();
     std::fs::write(calendars.join("bob.ics"), in_calendar(&event("tomorrow"))).unwrap();
     std::fs::write(calendars.join("carol.ics"), &whole[..whole.len() / 2]).unwrap();
-    let agent = Agent::start_with(AgentConfig {
-        scheduler: world.url(),
-        participants: Vec::new(),
-        folder: Some(Folder::from(calendars.clone())),
-        data_dir: work.path().join("journal"),
-    })
-    .await;
+    let agent = Agent::of_folder(&calendars, &world.url()).await;
     let mut client = world.client.clone();
     let listed = within("a list", client.list_participants(pb::ListParticipantsRequest::default())).await;
     let listed = listed.unwrap().into_inner().participants;
@@ -220,13 +208,7 @@ async fn a_calendar_that_was_gone_for_a_while_is_answered_for_again() {
     for name in ["alice.ics", "bob.ics"] {
         std::fs::write(calendars.join(name), &whole).unwrap();
     }
-    let agent = Agent::start_with(AgentConfig {
-        scheduler: world.url(),
-        participants: Vec::new(),
-        folder: Some(Folder::from(calendars.clone())),
-        data_dir: work.path().join("journal"),
-    })
-    .await;
+    let agent = Agent::of_folder(&calendars, &world.url()).await;
     let first = world.book(ask(&["alice", "bob"])).await;
     for _ in 0..2 {
         std::fs::remove_file(calendars.join("alice.ics")).unwrap();

@@ -1,7 +1,6 @@
 //! Recurring meetings over the wire: booked whole or as the policy says, read back, called off, and written by the
 //! shipped agent as one recurring event.
 
-use quorate::agent::{AgentConfig, Folder};
 use tonic_types::StatusExt;
 
 use super::support::*;
@@ -248,13 +247,7 @@ async fn an_agent_writes_a_series_as_one_event() {
         utc(until)
     );
     std::fs::write(calendars.join("alice.ics"), away).unwrap();
-    let agent = Agent::start_with(AgentConfig {
-        scheduler: world.url(),
-        participants: Vec::new(),
-        folder: Some(Folder::from(calendars.clone())),
-        data_dir: work.path().join("journal"),
-    })
-    .await;
+    let agent = Agent::of_folder(&calendars, &world.url()).await;
     let request = pb::ScheduleSeriesRequest {
         conflict_policy: pb::ConflictPolicy::MoveWithin.into(),
         move_tolerance: Some(minutes(120)),

@@ -107,8 +107,9 @@ impl Sessions {
     fn gave_back(&mut self, caller: Option<Caller>, less: Count) {
         let Some(Caller { address, .. }) = caller else { return };
         if let Some(count) = self.callers.get_mut(&address) {
-            count.now -= less.now;
-            count.ever -= less.ever;
+            // A stream is opened before anything is said over it: what it gives back was counted.
+            count.now = count.now.saturating_sub(less.now);
+            count.ever = count.ever.saturating_sub(less.ever);
             if *count == Count::default() {
                 self.callers.remove(&address);
             }

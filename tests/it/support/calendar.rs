@@ -48,6 +48,17 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// Starts one for whoever has a calendar in the folder, with its journal beside that, and waits until all are registered.
+    pub async fn of_folder(calendars: &Path, url: &str) -> Self {
+        Self::start_with(AgentConfig {
+            scheduler: url.into(),
+            participants: Vec::new(),
+            folder: Some(agent::Folder::from(calendars.to_owned())),
+            data_dir: calendars.with_file_name("journal"),
+        })
+        .await
+    }
+
     /// Starts one over these calendars, in this folder, and waits until everyone is registered.
     pub async fn start(folder: &Path, url: &str, calendars: &[(&str, String)]) -> Self {
         let participants = calendars.iter().map(|(name, text)| {
