@@ -288,7 +288,7 @@ pub enum Effect {
     Reply(Ticket, Reply),
     /// A participant came, went, or has new details: since when it is connected, and what is noted of its agent.
     Participant(ParticipantRow, Option<Instant>, Remarks),
-    /// A participant is known no more: nobody ever asked anything of it, and there was no room for somebody new.
+    /// A participant is known no more: it was not connected, nothing bound it, and there was no room for somebody new.
     Forgotten(ParticipantId),
     /// A state that must not happen; for the log, and an assertion in tests.
     Alarm(String),
